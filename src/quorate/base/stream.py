@@ -1,0 +1,35 @@
+"""Records in a stream of bytes: how snapshots are cut and put together again.
+
+A record is four bytes of length, big-endian, and that many bytes.  The pieces that travel may be
+cut anywhere; ``unpack_records`` finds the records again and refuses a stream that ends inside one.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from quorate.base.errors import CorruptData
+
+_LENGTH_BYTES = 4
+
+
+def pack_records(records: Iterable[bytes]) -> Iterator[bytes]:
+    """Each record with its length in front."""
+    for record in records:
+        yield len(record).to_bytes(_LENGTH_BYTES, "big") + record
+
+
+def unpack_records(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The records of a stream that was cut into ``pieces``; raises ``CorruptData`` if it is cut
+    short."""
+    buffer = bytearray()
+    for piece in pieces:
+        buffer += piece
+        start = 0
+        while len(buffer) - start >= _LENGTH_BYTES:
+            end = start + _LENGTH_BYTES + int.from_bytes(buffer[start : start + 4], "big")
+            if len(buffer) < end:
+                break
+            yield bytes(buffer[start + _LENGTH_BYTES : end])
+            start = end
+        del buffer[:start]
+    if buffer:
+        raise CorruptData("a snapshot ends in the middle of a record; fetch it again")

@@ -1,0 +1,167 @@
+"""A client of one group: exactly-once commands, linearizable queries, and the way to its leader.
+
+A command keeps its sequence number through all attempts, so however often it is sent, to however
+many leaders, the session wrapper applies it once.  Every call ends before its deadline: with the
+answer, with an error that says it was surely not done, or with ``Maybe``.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from quorate.base.check import check
+from quorate.base.codec import Command, Query, Request, encode, reply_type, result_of
+from quorate.base.errors import (
+    DeadlineExceeded,
+    Maybe,
+    NotLeader,
+    SessionExpired,
+    Unavailable,
+)
+from quorate.base.ids import Address, GroupId
+from quorate.raft.messages import Ask, Propose, Proposed
+from quorate.raft.sessions import OpenSession, wrap
+from quorate.rpc.client import RpcClient
+from quorate.runtime.ports import World
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+ATTEMPT_MS = 1_500
+"""How long one attempt waits before the next address is asked."""
+PAUSE_MS = 50
+MAX_OUTSTANDING = 256
+"""Commands of one client under way; a further one waits for its turn."""
+
+
+class GroupClient:
+    """Finds the leader of ``group`` among ``addresses`` and keeps one session with it."""
+
+    def __init__(
+        self, world: World, rpc: RpcClient, addresses: Sequence[Address], group: GroupId
+    ) -> None:
+        check(addresses, "a client needs an address")
+        self._world = world
+        self._rpc = rpc
+        self._addresses = list(addresses)
+        self._group = group
+        self._target = self._addresses[0]
+        self._session: int | None = None
+        self._opening = asyncio.Lock()
+        self._sequence = 0
+        self._outstanding: dict[int, None] = {}  # in order of sequence
+        self._turn = asyncio.Semaphore(MAX_OUTSTANDING)
+
+    async def execute(self, command: Command[R], *, timeout_ms: float) -> R:
+        """Have ``command`` applied exactly once, and its result.
+
+        Raises the command's own error; ``Unavailable`` (or ``DeadlineExceeded``) if it was surely
+        not applied; ``Maybe`` if that cannot be known.
+        """
+        deadline_ms = self._world.clock.monotonic_ms() + timeout_ms
+        body = encode(command)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise DeadlineExceeded("too many commands of this client are under way") from None
+        try:
+            session = await self._open(deadline_ms)
+            outcome = await self._numbered(session, body, deadline_ms)
+        finally:
+            self._turn.release()
+        try:
+            result: R = result_of(outcome, reply_type(type(command)))
+        except SessionExpired:
+            if self._session == session:
+                self._session = None  # the next command opens a new one
+            raise
+        return result
+
+    async def query(self, query: Query[R], *, timeout_ms: float) -> R:
+        """A linearizable answer, or ``Unavailable``."""
+        request = Ask(self._group, encode(query))
+        deadline_ms = self._world.clock.monotonic_ms() + timeout_ms
+        reply: Proposed = await self._leader(request, deadline_ms, changes=False)
+        result: R = result_of(reply.outcome, reply_type(type(query)))
+        return result
+
+    async def call_leader(self, request: Request[R], *, timeout_ms: float) -> R:
+        """A request that only the process of the group's leader answers.
+
+        It may be sent several times, so its handler must be idempotent.
+        """
+        deadline_ms = self._world.clock.monotonic_ms() + timeout_ms
+        return await self._leader(request, deadline_ms, changes=False)
+
+    async def _open(self, deadline_ms: float) -> int:
+        async with self._opening:
+            if self._session is None:
+                # A repeated opening leaves a session that nobody uses, and that expires.
+                request = Propose(self._group, encode(OpenSession()))
+                reply = await self._leader(request, deadline_ms, changes=False)
+                self._session = result_of(reply.outcome, int)
+                self._sequence = 0
+                self._outstanding.clear()
+            return self._session
+
+    async def _numbered(self, session: int, body: bytes, deadline_ms: float) -> bytes:
+        self._sequence += 1
+        sequence = self._sequence
+        self._outstanding[sequence] = None
+        try:
+            acknowledged = next(iter(self._outstanding)) - 1
+            request = Propose(self._group, wrap(session, sequence, acknowledged, body))
+            return (await self._leader(request, deadline_ms, changes=True)).outcome
+        finally:
+            self._outstanding.pop(sequence, None)
+
+    async def _leader(self, request: Request[R], deadline_ms: float, *, changes: bool) -> R:
+        """Send ``request`` to whoever leads, again and again until the deadline."""
+
+        async def attempt(target: Address, timeout_ms: float) -> R:
+            return await self._rpc.call(target, request, timeout_ms=timeout_ms)
+
+        return await self._until(attempt, deadline_ms, changes=changes)
+
+    async def _until(
+        self,
+        attempt: Callable[[Address, float], Awaitable[T]],
+        deadline_ms: float,
+        *,
+        changes: bool,
+    ) -> T:
+        uncertain = followed = False
+        last: Exception | None = None
+        while (remaining_ms := deadline_ms - self._world.clock.monotonic_ms()) > 0:
+            target = self._target
+            try:
+                return await attempt(target, min(remaining_ms, ATTEMPT_MS))
+            except NotLeader as error:
+                last = error
+                leader = error.details.get("leader")
+                if isinstance(leader, str) and leader != target:
+                    self._target = Address(leader)
+                    followed = not followed  # at once, unless the last hint led nowhere
+                    if followed:
+                        continue
+                else:
+                    self._turn_from(target)
+            except Maybe as error:
+                uncertain, last = True, error
+                self._turn_from(target)
+            except Unavailable as error:
+                last = error
+                self._turn_from(target)
+            await self._world.clock.sleep(PAUSE_MS)
+        sentence = f"no answer from the leader of group {self._group}: {last}"
+        if uncertain and changes:
+            raise Maybe(sentence)
+        raise DeadlineExceeded(sentence)
+
+    def _turn_from(self, target: Address) -> None:
+        """Ask the next address, unless somebody has already turned."""
+        if self._target == target:
+            known = target in self._addresses
+            position = self._addresses.index(target) if known else -1
+            self._target = self._addresses[(position + 1) % len(self._addresses)]

@@ -1,0 +1,112 @@
+"""Elections: Raft §5.2 and §5.4.1, with pre-vote (thesis §9.6)."""
+
+from quorate.base.check import check
+from quorate.base.ids import ReplicaId
+from quorate.raft.core.entries import NOBODY, EntryId, EntryKind
+from quorate.raft.core.events import Effects
+from quorate.raft.core.messages import VoteReply, VoteRequest
+from quorate.raft.core.progress import Progress
+from quorate.raft.core.replica import Replica, Role
+from quorate.raft.core.replication import advance_commit, broadcast
+
+
+def election_timeout(replica: Replica, now_ms: float, out: Effects) -> None:
+    """Nothing was heard from a leader: ask whether an election could be won."""
+    replica.become_follower(replica.term, NOBODY, now_ms, out)
+    replica.role = Role.PRE_CANDIDATE
+    replica.reset_election_timer(now_ms)
+    replica.votes = {replica.replica: True}
+    _ask_all(replica, replica.term + 1, True, out)
+    _count(replica, now_ms, out)
+
+
+def _campaign(replica: Replica, now_ms: float, out: Effects) -> None:
+    """A new term, a vote for itself, and requests to all others (§5.2).
+
+    The vote for itself counts when it is on disk, like anybody's: ``vote_persisted``.
+    """
+    replica.set_term_and_vote(replica.term + 1, replica.replica, out)
+    replica.role = Role.CANDIDATE
+    replica.vote_write = out.write
+    replica.reset_election_timer(now_ms)
+    replica.votes = {}
+    _ask_all(replica, replica.term, False, out)
+
+
+def _ask_all(replica: Replica, term: int, pre_vote: bool, out: Effects) -> None:
+    last = replica.last_entry
+    for peer in replica.peers:
+        replica.send(peer, VoteRequest(term, last.index, last.term, pre_vote), out)
+
+
+def vote_persisted(replica: Replica, write: int, now_ms: float, out: Effects) -> None:
+    if replica.role is Role.CANDIDATE and write >= replica.vote_write:
+        replica.votes[replica.replica] = True
+        _count(replica, now_ms, out)
+
+
+def vote_request(
+    replica: Replica, sender: ReplicaId, request: VoteRequest, now_ms: float, out: Effects
+) -> None:
+    """Figure 2, RequestVote RPC, receiver; or the same question before an election."""
+    candidate = EntryId(request.last_log_index, request.last_log_term)
+    up_to_date = replica.log.is_up_to_date(candidate)
+    if request.pre_vote:
+        granted = request.term > replica.term and up_to_date and not _hears_leader(replica, now_ms)
+        term = request.term if granted else replica.term
+        replica.send(sender, VoteReply(term, granted, pre_vote=True), out)
+        return
+    if request.term > replica.term:
+        replica.become_follower(request.term, NOBODY, now_ms, out)
+    granted = request.term == replica.term and replica.voted_for in (NOBODY, sender) and up_to_date
+    if granted:
+        replica.become_follower(replica.term, replica.leader, now_ms, out)
+        if replica.voted_for == NOBODY:
+            replica.set_term_and_vote(replica.term, sender, out)
+        # Only a granted vote restarts the timer: figure 2, "rules for servers, followers".
+        replica.reset_election_timer(now_ms)
+    replica.send(sender, VoteReply(replica.term, granted), out)
+
+
+def _hears_leader(replica: Replica, now_ms: float) -> bool:
+    """A leader lives: it leads here, or was heard within the shortest election timeout."""
+    if replica.role is Role.LEADER:
+        return True
+    return now_ms - replica.last_contact_ms < replica.timing.election_timeout_ms
+
+
+def vote_reply(
+    replica: Replica, sender: ReplicaId, reply: VoteReply, now_ms: float, out: Effects
+) -> None:
+    if reply.pre_vote and reply.granted:
+        if replica.role is Role.PRE_CANDIDATE and reply.term == replica.term + 1:
+            replica.votes[sender] = True
+            _count(replica, now_ms, out)
+        return
+    if reply.term > replica.term:
+        replica.become_follower(reply.term, NOBODY, now_ms, out)
+    elif replica.role is Role.CANDIDATE and reply.term == replica.term and not reply.pre_vote:
+        replica.votes[sender] = reply.granted
+        _count(replica, now_ms, out)
+
+
+def _count(replica: Replica, now_ms: float, out: Effects) -> None:
+    yes = sum(1 for voter in replica.voters if replica.votes.get(voter))
+    if yes < replica.quorum:
+        return
+    if replica.role is Role.PRE_CANDIDATE:
+        _campaign(replica, now_ms, out)
+    else:
+        _become_leader(replica, now_ms, out)
+
+
+def _become_leader(replica: Replica, now_ms: float, out: Effects) -> None:
+    check(replica.role is Role.CANDIDATE, "only a candidate becomes leader")
+    replica.role = Role.LEADER
+    replica.leader = replica.replica
+    replica.votes = {}
+    replica.progress = {peer: Progress(replica.log.last_index + 1) for peer in replica.peers}
+    # §8: an entry of its own term lets it commit, and so learn, what its predecessors committed.
+    replica.append([replica.new_entry(EntryKind.NOOP, b"", replica.log.last_index + 1)], out)
+    broadcast(replica, now_ms, out)
+    advance_commit(replica)

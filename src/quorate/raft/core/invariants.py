@@ -1,0 +1,76 @@
+"""What must be true of a replica at any moment, and between two moments.
+
+``check_state`` and ``check_step`` run after every step of every test and of every simulation; they
+cost a few microseconds.  What must be true of all replicas together (figure 3) needs eyes on all
+of them: ``simulator/checkers/safety.py``.
+"""
+
+import msgspec
+
+from quorate.base.check import check
+from quorate.base.ids import ReplicaId
+from quorate.raft.core.entries import NOBODY
+from quorate.raft.core.replica import Replica, Role
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """The part of a replica that ``check_step`` compares."""
+
+    term: int
+    voted_for: ReplicaId
+    role: Role
+    leader: ReplicaId
+    last_index: int
+    commit_index: int
+
+
+def summary(replica: Replica) -> Summary:
+    return Summary(
+        replica.term,
+        replica.voted_for,
+        replica.role,
+        replica.leader,
+        replica.log.last_index,
+        replica.commit_index,
+    )
+
+
+def check_state(replica: Replica) -> None:
+    log = replica.log
+    check(log.last_term <= replica.term, "a term in the log exceeds the current term")
+    check(log.base.index <= replica.commit_index <= log.last_index, "commit index outside the log")
+    check(replica.durable_index <= log.last_index, "durable index beyond the log")
+    match replica.role:
+        case Role.LEADER:
+            check(replica.leader == replica.replica, "a leader follows another")
+            check(replica.voted_for == replica.replica, "a leader did not vote for itself")
+            for peer, progress in replica.progress.items():
+                check(
+                    progress.match_index < progress.next_index <= log.last_index + 1,
+                    f"progress of {peer}: match {progress.match_index}, next {progress.next_index}",
+                )
+                check(
+                    len(progress.inflight) <= replica.limits.inflight_messages,
+                    f"too many requests under way to {peer}",
+                )
+        case Role.CANDIDATE:
+            check(replica.voted_for == replica.replica, "a candidate did not vote for itself")
+            check(replica.leader == NOBODY, "a candidate has a leader")
+        case Role.PRE_CANDIDATE:
+            check(replica.leader == NOBODY, "a pre-candidate has a leader")
+        case Role.FOLLOWER:
+            check(replica.leader != replica.replica, "a follower follows itself")
+
+
+def check_step(before: Summary, replica: Replica) -> None:
+    check(replica.term >= before.term, "the term went back")
+    check(replica.commit_index >= before.commit_index, "the commit index went back")
+    if replica.term > before.term:
+        return
+    if before.voted_for != NOBODY:
+        check(replica.voted_for == before.voted_for, "a second vote in one term (§5.2)")
+    if before.leader != NOBODY and replica.leader != NOBODY:
+        check(replica.leader == before.leader, "two leaders in one term (§5.2)")
+    if before.role is Role.LEADER:
+        check(replica.role is Role.LEADER, "a leader steps down only for a higher term")
+        check(replica.log.last_index >= before.last_index, "a leader removed from its log (§5.3)")

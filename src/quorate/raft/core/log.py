@@ -1,0 +1,94 @@
+"""The log of one replica, in memory.
+
+Rules:
+* Indexes are contiguous from ``base.index + 1``; ``base`` is the last entry that a snapshot stands
+  for, (0, 0) at the beginning.
+* Terms never decrease along the log.
+* What is committed is never removed or replaced; the owner checks that before it truncates.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from quorate.base.check import check
+from quorate.raft.core.entries import Entry, EntryId
+
+
+def _term(entry: Entry) -> int:
+    return entry.term
+
+
+class Log:
+    __slots__ = ("_entries", "base")
+
+    def __init__(self, base: EntryId = EntryId(0, 0), entries: Sequence[Entry] = ()) -> None:  # noqa: B008 - immutable
+        self.base = base
+        self._entries = list(entries)
+        expected = base.index + 1
+        for entry in self._entries:
+            check(entry.index == expected, f"log entry {entry.index} where {expected} belongs")
+            expected += 1
+
+    @property
+    def last_index(self) -> int:
+        return self.base.index + len(self._entries)
+
+    @property
+    def last_term(self) -> int:
+        return self._entries[-1].term if self._entries else self.base.term
+
+    def term(self, index: int) -> int | None:
+        """The term of the entry at ``index``; ``None`` if it is not known here."""
+        if index == self.base.index:
+            return self.base.term
+        if self.base.index < index <= self.last_index:
+            return self._entries[index - self.base.index - 1].term
+        return None
+
+    def matches(self, entry: EntryId) -> bool:
+        """Whether this log has that entry (and so, by log matching, all before it)."""
+        return self.term(entry.index) == entry.term
+
+    def is_up_to_date(self, candidate: EntryId) -> bool:
+        """Whether a log that ends in ``candidate`` is at least as up to date (Raft §5.4.1)."""
+        return (candidate.term, candidate.index) >= (self.last_term, self.last_index)
+
+    def entry(self, index: int) -> Entry:
+        check(self.base.index < index <= self.last_index, f"log entry {index} is not here")
+        return self._entries[index - self.base.index - 1]
+
+    def slice(self, first: int, last: int) -> list[Entry]:
+        """The entries from ``first`` to ``last``, both included."""
+        start = first - self.base.index - 1
+        check(start >= 0, f"log entry {first} is behind the snapshot at {self.base.index}")
+        return self._entries[start : last - self.base.index]
+
+    def batch(self, first: int, max_bytes: int) -> list[Entry]:
+        """Entries from ``first`` on, up to ``max_bytes`` of data, at least one if there is one."""
+        start = first - self.base.index - 1
+        check(start >= 0, f"log entry {first} is behind the snapshot at {self.base.index}")
+        end, size = start, 0
+        while end < len(self._entries):
+            size += len(self._entries[end].data) + 32
+            if size > max_bytes and end > start:
+                break
+            end += 1
+        return self._entries[start:end]
+
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Replace everything at and after the index of the first of ``entries`` by them."""
+        start = entries[0].index - self.base.index - 1
+        check(0 <= start <= len(self._entries), f"log entry {entries[0].index} leaves a gap")
+        del self._entries[start:]
+        self._entries.extend(entries)
+
+    def first_index_of_term(self, term: int) -> int:
+        """Where ``term`` begins in this log, or would."""
+        return self.base.index + 1 + bisect_left(self._entries, term, key=_term)
+
+    def last_index_of_term(self, term: int) -> int | None:
+        """The last index with ``term``, or ``None`` if this log has no such entry."""
+        end = bisect_right(self._entries, term, key=_term)
+        if end and self._entries[end - 1].term == term:
+            return self.base.index + end
+        return None

@@ -1,0 +1,191 @@
+"""One replica of one Raft group: a pure state machine with one door, ``step``.
+
+Rules:
+* Everything that changes a replica happens inside ``step(event, now_ms)``; it returns ``Effects``.
+* No clock, no randomness of its own: the time is an argument, ``draw`` gives numbers in [0, 1).
+* A replica does not know whether it is on disk.  Each change of term, vote or log is a numbered
+  *write*; ``Persisted(n)`` tells that all up to n are synced.  What of the outside must wait for
+  that is the driver's knowledge (``raft/driver.py``); what waits inside is the replica's own vote
+  for itself and the leader's own ``match_index``.
+
+Theory of operation (sections are those of the extended Raft paper; "thesis" is Ongaro's):
+* Followers that hear nothing for a random time ask for pre-votes (thesis §9.6): would you vote for
+  me?  Only a majority of yes starts an election, so that a machine which was cut off does not come
+  back with a high term and depose a working leader.
+* A candidate raises its term, votes for itself and asks for votes (§5.2); one is granted at most
+  once a term, first come first served, and only to a log at least as up to date (§5.4.1).
+* A leader appends a no-op, sends entries after the ones that match, and commits what a majority
+  has on disk, if it is of its own term (§5.3, §5.4.2).
+``election.py`` and ``replication.py`` hold the two halves; ``invariants.py`` says what must always
+be true.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from quorate.base.check import check
+from quorate.base.ids import ReplicaId
+from quorate.raft.core.entries import NOBODY, Entry, EntryId, EntryKind, HardState
+from quorate.raft.core.events import Effects, Outgoing
+from quorate.raft.core.log import Log
+from quorate.raft.core.messages import Message
+from quorate.raft.core.progress import Progress
+from quorate.raft.core.settings import Limits, Timing
+
+
+class Role(IntEnum):
+    FOLLOWER = 0
+    PRE_CANDIDATE = 1
+    CANDIDATE = 2
+    LEADER = 3
+
+
+class _Write(NamedTuple):
+    number: int
+    first_index: int
+    last_index: int
+
+
+class Replica:
+    """The state of figure 2, and the changes of it that both halves share."""
+
+    __slots__ = (
+        "_draw",
+        "_unpersisted",
+        "commit_index",
+        "durable_index",
+        "election_deadline_ms",
+        "heartbeat_deadline_ms",
+        "last_contact_ms",
+        "leader",
+        "limits",
+        "log",
+        "progress",
+        "replica",
+        "role",
+        "term",
+        "timing",
+        "vote_write",
+        "voted_for",
+        "voters",
+        "votes",
+        "writes",
+    )
+
+    def __init__(
+        self,
+        replica: ReplicaId,
+        voters: Sequence[ReplicaId],
+        log: Log,
+        hard_state: HardState,
+        *,
+        now_ms: float,
+        draw: Callable[[], float],
+        timing: Timing,
+        limits: Limits,
+    ) -> None:
+        check(replica in voters, f"replica {replica} is not of its own group {voters}")
+        self.replica = replica
+        self.voters = tuple(voters)
+        self.log = log
+        self.term = hard_state.term
+        self.voted_for = hard_state.voted_for
+        self.timing = timing
+        self.limits = limits
+        self._draw = draw
+        self.role = Role.FOLLOWER
+        self.leader = NOBODY
+        self.commit_index = log.base.index
+        self.durable_index = log.last_index
+        self.writes = 0
+        self._unpersisted: deque[_Write] = deque()
+        self.vote_write = 0
+        self.votes: dict[ReplicaId, bool] = {}
+        self.progress: dict[ReplicaId, Progress] = {}
+        self.last_contact_ms = float("-inf")
+        self.heartbeat_deadline_ms = float("inf")
+        self.election_deadline_ms = 0.0
+        self.reset_election_timer(now_ms)
+
+    # What both halves ask.
+
+    @property
+    def quorum(self) -> int:
+        return len(self.voters) // 2 + 1
+
+    @property
+    def peers(self) -> list[ReplicaId]:
+        return [voter for voter in self.voters if voter != self.replica]
+
+    @property
+    def last_entry(self) -> EntryId:
+        return EntryId(self.log.last_index, self.log.last_term)
+
+    @property
+    def hard_state(self) -> HardState:
+        return HardState(self.term, self.voted_for)
+
+    @property
+    def next_deadline_ms(self) -> float:
+        """When the next ``Tick`` is due."""
+        if self.role is Role.LEADER:
+            return self.heartbeat_deadline_ms
+        return self.election_deadline_ms
+
+    # What both halves do.
+
+    def reset_election_timer(self, now_ms: float) -> None:
+        """Random for each election, so that split votes are rare (§5.2)."""
+        self.election_deadline_ms = now_ms + self.timing.election_timeout_ms * (1 + self._draw())
+
+    def become_follower(self, term: int, leader: ReplicaId, now_ms: float, out: Effects) -> None:
+        """Of ``leader``, or of nobody yet, in ``term``; a higher term clears the vote (§5.1)."""
+        check(term >= self.term, f"term {term} after {self.term}")
+        if term > self.term:
+            self.set_term_and_vote(term, NOBODY, out)
+        if self.role is not Role.FOLLOWER:
+            self.reset_election_timer(now_ms)
+        self.role = Role.FOLLOWER
+        self.leader = leader
+        self.votes = {}
+        self.progress = {}
+        self.heartbeat_deadline_ms = float("inf")
+
+    def set_term_and_vote(self, term: int, voted_for: ReplicaId, out: Effects) -> None:
+        self.term = term
+        self.voted_for = voted_for
+        out.hard_state = self.hard_state
+        self.number_write(out)
+
+    def append(self, entries: list[Entry], out: Effects) -> None:
+        """Replace the log from the first of ``entries`` on."""
+        first_index = entries[0].index
+        check(first_index > self.commit_index, f"entry {first_index} is committed, not replaceable")
+        self.log.append(entries)
+        self.durable_index = min(self.durable_index, first_index - 1)
+        if out.entries:  # at most one run of entries a step: the second must follow the first
+            check(out.entries[-1].index + 1 == first_index, "a step appends one run of entries")
+        out.entries.extend(entries)
+        self.number_write(out)
+        self._unpersisted.append(_Write(out.write, first_index, entries[-1].index))
+
+    def number_write(self, out: Effects) -> None:
+        if not out.write:
+            self.writes += 1
+            out.write = self.writes
+
+    def persisted(self, write: int) -> None:
+        """Move ``durable_index``.  A later, unsynced write may have replaced what this one wrote:
+        only what is below every unsynced replacement counts."""
+        while self._unpersisted and self._unpersisted[0].number <= write:
+            self.durable_index = max(self.durable_index, self._unpersisted.popleft().last_index)
+        for later in self._unpersisted:
+            self.durable_index = min(self.durable_index, later.first_index - 1)
+
+    def send(self, receiver: ReplicaId, message: Message, out: Effects) -> None:
+        out.messages.append(Outgoing(receiver, message))
+
+    def new_entry(self, kind: EntryKind, data: bytes, index: int) -> Entry:
+        return Entry(index, self.term, int(kind), data)

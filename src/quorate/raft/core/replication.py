@@ -1,0 +1,146 @@
+"""Log replication: Raft §5.3, and the commit rule of §5.4.2."""
+
+from quorate.base.check import check
+from quorate.base.ids import ReplicaId
+from quorate.raft.core.entries import NOBODY, Entry, EntryId, EntryKind
+from quorate.raft.core.events import Effects
+from quorate.raft.core.messages import AppendReply, AppendRequest
+from quorate.raft.core.progress import Progress
+from quorate.raft.core.replica import Replica, Role
+
+# The leader's half.
+
+
+def propose(replica: Replica, commands: list[bytes], out: Effects) -> None:
+    if replica.role is not Role.LEADER:
+        return
+    first = replica.log.last_index + 1
+    replica.append(
+        [replica.new_entry(EntryKind.COMMAND, c, first + i) for i, c in enumerate(commands)], out
+    )
+    out.accepted = True
+    for peer, progress in replica.progress.items():
+        _send_entries(replica, peer, progress, out)
+
+
+def broadcast(replica: Replica, now_ms: float, out: Effects) -> None:
+    """To every follower what it lacks, or a heartbeat; at once after an election (§5.2)."""
+    replica.heartbeat_deadline_ms = now_ms + replica.timing.heartbeat_interval_ms
+    for peer, progress in replica.progress.items():
+        progress.paused = False  # whatever was under way may be lost
+        if not _send_entries(replica, peer, progress, out):
+            replica.send(peer, _request(replica, progress.next_index - 1, 0), out)
+
+
+def _send_entries(replica: Replica, peer: ReplicaId, progress: Progress, out: Effects) -> bool:
+    """Send what the follower lacks, as far as its bounds allow; whether anything was sent."""
+    sent = False
+    while progress.next_index <= replica.log.last_index and progress.may_send(
+        replica.limits.inflight_messages
+    ):
+        request = _request(replica, progress.next_index - 1, replica.limits.message_bytes)
+        progress.sent(request.prev_log_index + len(request.entries))
+        replica.send(peer, request, out)
+        sent = True
+    return sent
+
+
+def _request(replica: Replica, prev_index: int, max_bytes: int) -> AppendRequest:
+    prev_term = replica.log.term(prev_index)
+    check(prev_term is not None, f"entry {prev_index} is needed and no longer in the log")
+    entries = replica.log.batch(prev_index + 1, max_bytes) if max_bytes else []
+    return AppendRequest(replica.term, prev_index, prev_term or 0, replica.commit_index, entries)
+
+
+def append_reply(
+    replica: Replica, sender: ReplicaId, reply: AppendReply, now_ms: float, out: Effects
+) -> None:
+    if reply.term > replica.term:
+        replica.become_follower(reply.term, NOBODY, now_ms, out)
+        return
+    progress = replica.progress.get(sender)
+    if progress is None or reply.term < replica.term:
+        return  # no longer the leader it answers
+    if reply.success:
+        check(reply.match_index <= replica.log.last_index, "a follower matches beyond the log")
+        if progress.accepted(reply.match_index):
+            advance_commit(replica)
+    elif not _back_up(replica, progress, reply):
+        return
+    _send_entries(replica, sender, progress, out)
+
+
+def _back_up(replica: Replica, progress: Progress, reply: AppendReply) -> bool:
+    """Choose where to probe next, a term at a time (§5.3, end); False if the refusal is old."""
+    rejected = reply.prev_log_index
+    if rejected <= progress.match_index:
+        return False  # refused before it accepted what we know it has
+    if not progress.replicating and rejected != progress.next_index - 1:
+        return False  # not the answer to the probe under way
+    last_of_term = replica.log.last_index_of_term(reply.conflict_term)
+    next_index = reply.conflict_index if last_of_term is None else last_of_term + 1
+    progress.probe_from(min(next_index, rejected))
+    return True
+
+
+def advance_commit(replica: Replica) -> None:
+    """Commit what a majority has on disk.
+
+    §5.4.2: only an entry of the leader's own term is committed by counting replicas; those before
+    it are committed with it (figure 8 shows why).
+    """
+    if replica.role is not Role.LEADER:
+        return
+    matches = sorted([replica.durable_index, *(p.match_index for p in replica.progress.values())])
+    majority_index = matches[len(replica.voters) - replica.quorum]
+    if majority_index > replica.commit_index and replica.log.term(majority_index) == replica.term:
+        replica.commit_index = majority_index
+
+
+# The follower's half.
+
+
+def append_request(
+    replica: Replica, sender: ReplicaId, request: AppendRequest, now_ms: float, out: Effects
+) -> None:
+    """Figure 2, AppendEntries RPC, receiver."""
+    if request.term < replica.term:
+        replica.send(sender, AppendReply(replica.term, False), out)  # 1.
+        return
+    check(
+        replica.role is not Role.LEADER or request.term > replica.term,
+        f"two leaders in term {request.term}: {replica.replica} and {sender}",
+    )
+    replica.become_follower(request.term, sender, now_ms, out)
+    replica.last_contact_ms = now_ms
+    replica.reset_election_timer(now_ms)
+    prev = EntryId(request.prev_log_index, request.prev_log_term)
+    if prev.index >= replica.log.base.index and not replica.log.matches(prev):
+        _refuse(replica, sender, prev, out)  # 2.
+        return
+    fresh = _unknown(replica, request.entries)
+    if fresh:
+        replica.append(fresh, out)  # 3. and 4.: only a conflict removes what is there
+    last_new = prev.index + len(request.entries)
+    # 5.: not beyond what this request has shown to match.
+    replica.commit_index = max(replica.commit_index, min(request.commit_index, last_new))
+    replica.send(sender, AppendReply(replica.term, True, match_index=last_new), out)
+
+
+def _unknown(replica: Replica, entries: list[Entry]) -> list[Entry]:
+    """The part of ``entries`` from the first that this log does not have."""
+    for position, entry in enumerate(entries):
+        known = entry.index <= replica.log.base.index or replica.log.term(entry.index) == entry.term
+        if not known:
+            return entries[position:]
+    return []
+
+
+def _refuse(replica: Replica, sender: ReplicaId, prev: EntryId, out: Effects) -> None:
+    conflict_term = replica.log.term(prev.index)
+    if conflict_term is None:
+        conflict_term, conflict_index = 0, replica.log.last_index + 1
+    else:
+        conflict_index = replica.log.first_index_of_term(conflict_term)
+    reply = AppendReply(replica.term, False, 0, prev.index, conflict_term, conflict_index)
+    replica.send(sender, reply, out)

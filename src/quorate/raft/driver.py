@@ -1,0 +1,258 @@
+"""What is done about the effects of a step, and in which order: durability, written once.
+
+Rules (DESIGN §3; etcd's and TigerBeetle's, too):
+* A vote, the request for votes that follows a vote for oneself, and the acknowledgement of an
+  append leave only when all that was written before them is on the synced disk.
+* AppendRequests leave at once: the leader's own write runs in parallel with its followers'.  Its
+  own ``match_index`` moves by ``Persisted``, like everybody's.
+* One log a node: what all its groups write in a turn of the loop, and while a sync runs, is one
+  batch and one fsync.  One sync at a time; the next batch is written only when it has returned.
+* A write or fsync that fails stops the process, and with it every replica on that disk.  It is
+  never tried again: the page may be gone ("fsyncgate").
+* Only what is committed is applied; see ``group.py``.
+
+Messages to one node leave as one notice a turn.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from quorate.base.check import check
+from quorate.base.errors import ProtocolError
+from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.entries import Entry
+from quorate.raft.core.events import Effects, Event, Outgoing, Persisted, Propose, Receive, Tick
+from quorate.raft.core.messages import AppendReply, AppendRequest, Message, VoteReply, VoteRequest
+from quorate.raft.core.replica import Replica
+from quorate.raft.core.step import step
+from quorate.raft.messages import Envelope, RaftMessages
+from quorate.raft.observer import Observer
+from quorate.raft.wal import Wal
+from quorate.runtime.ports import Timer, World
+
+MAX_NOTICE_BYTES = 768 * 1024
+"""Entries that are joined into one notice; a control frame takes 1 MiB."""
+
+
+class Owner(Protocol):
+    """Who is told that a replica has changed: its ``Group``."""
+
+    def advanced(self) -> None:
+        """Role, term, leader or commit index may have changed."""
+
+
+def waits_for_disk(message: Message) -> bool:
+    """Whether a message promises something that a crash must not take back."""
+    match message:
+        case AppendReply():
+            return True
+        case VoteReply(pre_vote=pre_vote) | VoteRequest(pre_vote=pre_vote):
+            return not pre_vote
+        case AppendRequest():
+            return False
+
+
+class _Hosted:
+    """A replica on this node, and where its messages go."""
+
+    __slots__ = ("addresses", "group", "owner", "replica", "synced_write", "timer", "timer_ms")
+
+    def __init__(
+        self, group: GroupId, replica: Replica, addresses: dict[ReplicaId, Address], owner: Owner
+    ) -> None:
+        self.group = group
+        self.replica = replica
+        self.addresses = addresses
+        self.owner = owner
+        self.synced_write = 0
+        self.timer: Timer | None = None
+        self.timer_ms = float("inf")
+
+
+class Driver:
+    """Runs the replicas of one node over one log."""
+
+    def __init__(
+        self,
+        world: World,
+        wal: Wal,
+        notify: Callable[[Address, RaftMessages], None],
+        observer: Observer | None = None,
+    ) -> None:
+        self._world = world
+        self._wal = wal
+        self._notify = notify
+        self._observer = observer
+        self._hosted: dict[GroupId, _Hosted] = {}
+        self._outbox: dict[Address, list[Envelope]] = {}
+        self._wait_for_next: list[tuple[_Hosted, Outgoing]] = []
+        self._wait_for_running: list[tuple[_Hosted, Outgoing]] = []
+        self._syncing = False
+        self._flush_due = False
+        self._stopped = False
+
+    def host(
+        self, group: GroupId, replica: Replica, addresses: dict[ReplicaId, Address], owner: Owner
+    ) -> None:
+        """Run ``replica``; ``addresses`` are those of all members of its group."""
+        check(group not in self._hosted, f"group {group} is already here")
+        hosted = self._hosted[group] = _Hosted(group, replica, addresses, owner)
+        self._arm(hosted)
+
+    def stop(self) -> None:
+        """Take no further step; what is being written may or may not reach the disk."""
+        self._stopped = True
+        for hosted in self._hosted.values():
+            if hosted.timer is not None:
+                hosted.timer.cancel()
+
+    # What comes in.
+
+    def receive(self, notice: RaftMessages) -> None:
+        """Messages from another node; those for a replica that is not here are dropped."""
+        for envelope in notice.envelopes:
+            hosted = self._hosted.get(envelope.group)
+            if hosted is None or hosted.replica.replica != envelope.receiver:
+                continue
+            validate(envelope.message)
+            self._step(hosted, Receive(envelope.sender, envelope.message))
+
+    def propose(self, group: GroupId, commands: list[bytes]) -> int | None:
+        """Append one entry for each of ``commands``; the index of the first, or ``None`` if this
+        replica does not lead."""
+        hosted = self._hosted[group]
+        accepted = self._step(hosted, Propose(commands)).accepted
+        return hosted.replica.log.last_index - len(commands) + 1 if accepted else None
+
+    # What goes out.
+
+    def _step(self, hosted: _Hosted, event: Event) -> Effects:
+        if self._stopped:
+            return Effects()
+        replica = hosted.replica
+        effects = step(replica, event, self._world.clock.monotonic_ms())
+        if self._observer is not None:
+            self._observer.stepped(hosted.group, replica, event, effects)
+        if effects.hard_state is not None:
+            self._wal.set_state(hosted.group, effects.hard_state)
+        if effects.entries:
+            self._wal.append(hosted.group, effects.entries)
+        for outgoing in effects.messages:
+            self._send(hosted, outgoing)
+        if replica.next_deadline_ms < hosted.timer_ms:
+            self._arm(hosted)
+        self._flush_soon()
+        hosted.owner.advanced()
+        return effects
+
+    def _send(self, hosted: _Hosted, outgoing: Outgoing) -> None:
+        if not waits_for_disk(outgoing.message):
+            self._post(hosted, outgoing)
+        elif self._wal.pending:
+            self._wait_for_next.append((hosted, outgoing))
+        elif self._syncing:
+            self._wait_for_running.append((hosted, outgoing))
+        else:
+            self._post(hosted, outgoing)
+
+    def _post(self, hosted: _Hosted, outgoing: Outgoing) -> None:
+        envelope = Envelope(
+            hosted.group, hosted.replica.replica, outgoing.receiver, outgoing.message
+        )
+        address = hosted.addresses[outgoing.receiver]
+        self._outbox.setdefault(address, []).append(envelope)
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """The end of a turn: send what may leave, and start to write what must stay."""
+        self._flush_due = False
+        if self._stopped:
+            return
+        outbox, self._outbox = self._outbox, {}
+        for address, envelopes in outbox.items():
+            for notice in _notices(envelopes):
+                self._notify(address, notice)
+        if self._wal.pending and not self._syncing:
+            self._syncing = True
+            self._world.spawn(self._sync(), "raft log")
+
+    async def _sync(self) -> None:
+        try:
+            while self._wal.pending and not self._stopped:
+                self._wait_for_running, self._wait_for_next = self._wait_for_next, []
+                writes = [(hosted, hosted.replica.writes) for hosted in self._hosted.values()]
+                await self._wal.sync()
+                if self._stopped:
+                    return
+                waited, self._wait_for_running = self._wait_for_running, []
+                if not self._wal.pending:  # what came in before the batch was closed is in it
+                    waited += self._wait_for_next
+                    self._wait_for_next = []
+                for hosted, outgoing in waited:
+                    self._post(hosted, outgoing)
+                for hosted, write in writes:
+                    if write > hosted.synced_write:
+                        hosted.synced_write = write
+                        self._step(hosted, Persisted(write))
+                self._flush_soon()
+        finally:
+            self._syncing = False
+
+    # Time.
+
+    def _arm(self, hosted: _Hosted) -> None:
+        """One timer a replica.  Deadlines mostly move away (a follower hears its leader), so the
+        timer stays and looks again when it fires."""
+        if hosted.timer is not None:
+            hosted.timer.cancel()
+        clock = self._world.clock
+        hosted.timer_ms = hosted.replica.next_deadline_ms
+        delay_ms = max(0.0, hosted.timer_ms - clock.monotonic_ms())
+        hosted.timer = clock.call_later(delay_ms, self._fire, hosted)
+
+    def _fire(self, hosted: _Hosted) -> None:
+        if self._stopped:
+            return
+        hosted.timer = None
+        if self._world.clock.monotonic_ms() >= hosted.replica.next_deadline_ms:
+            self._step(hosted, Tick())
+        if hosted.timer is None:
+            self._arm(hosted)
+
+
+def _notices(envelopes: list[Envelope]) -> list[RaftMessages]:
+    """As few notices as fit into control frames."""
+    notices: list[RaftMessages] = []
+    size = MAX_NOTICE_BYTES
+    for envelope in envelopes:
+        message_bytes = _size(envelope.message)
+        size += message_bytes
+        if size > MAX_NOTICE_BYTES:
+            notices.append(RaftMessages([]))
+            size = message_bytes
+        notices[-1].envelopes.append(envelope)
+    return notices
+
+
+def _size(message: Message) -> int:
+    entries: Sequence[Entry] = message.entries if isinstance(message, AppendRequest) else ()
+    return 64 + sum(len(entry.data) + 32 for entry in entries)
+
+
+def validate(message: Message) -> None:
+    """Refuse what no correct peer sends: raises ``ProtocolError``, nothing is changed."""
+    if not isinstance(message, AppendRequest):
+        return
+    index, term = message.prev_log_index, message.prev_log_term
+    for entry in message.entries:
+        if entry.index != index + 1 or not term <= entry.term <= message.term:
+            raise ProtocolError(
+                f"entries out of order: index {entry.index} of term {entry.term} after index"
+                f" {index} of term {term}, in term {message.term}"
+            )
+        index, term = entry.index, entry.term

@@ -1,0 +1,353 @@
+"""A replica and its state machine: what services in the same process see of a group.
+
+Rules:
+* Commands and queries that come in one turn of the loop become one log entry, a ``LogBatch``.
+* Entries are applied in order, each once, when they are committed; a bounded number a turn, so
+  that a long log does not hold up the loop.
+* Log time is max(previous log time, the time that the proposer stamped): it never runs back.
+* A query rides on an entry of its own turn: when that entry is applied here, everything that was
+  committed before is in the state.
+* An answer is given when the entry at the proposal's index is applied: if it is of the proposal's
+  term, it is the proposal, otherwise the proposal is surely gone.  A leader that steps down answers
+  *maybe* at once; its clients ask the next one with the same sequence number.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from quorate.base.check import check
+from quorate.base.codec import Command, Query, decode, encode, reply_type, result_of
+from quorate.base.errors import DeadlineExceeded, Maybe, NotLeader, Overloaded, QuorateError
+from quorate.base.ids import GROUP_NAMES, Address, GroupId, ReplicaId
+from quorate.base.machine import Meta, StateMachine
+from quorate.raft.core.entries import Entry, EntryKind
+from quorate.raft.core.replica import Replica, Role
+from quorate.raft.driver import Driver
+from quorate.raft.messages import GroupStatus
+from quorate.raft.observer import Observer
+from quorate.raft.sessions import SessionMachine, wrap
+from quorate.runtime.ports import Timer, World
+
+R = TypeVar("R")
+
+MAX_WAITING = 8192
+"""Commands and queries that wait for their entry; more are refused with ``Overloaded``."""
+MAX_BATCH_COMMANDS = 512
+MAX_BATCH_BYTES = 256 * 1024
+APPLY_ENTRIES_A_TURN = 256
+
+
+class LogBatch(msgspec.Struct, array_like=True):
+    """The data of a ``COMMAND`` entry."""
+
+    time_ms: int
+    """The proposer's wall clock, milliseconds since 1970."""
+    commands: list[bytes]
+    """Encoded ``WrappedCommand`` values (raft/sessions.py)."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Those who wait for one entry: a future for each of its commands, and queries."""
+
+    term: int
+    commands: list["asyncio.Future[bytes]"]
+    queries: list[tuple[bytes | None, "asyncio.Future[bytes]"]] = field(default_factory=list)
+
+
+class Group:
+    """One replica of a group with its state machine."""
+
+    def __init__(
+        self,
+        world: World,
+        driver: Driver,
+        group: GroupId,
+        machine: StateMachine,
+        replica: Replica,
+        addresses: dict[ReplicaId, Address],
+        observer: Observer | None = None,
+    ) -> None:
+        self.group = group
+        self.machine = machine
+        self._sessions = SessionMachine(machine)
+        self._world = world
+        self._driver = driver
+        self._replica = replica
+        self._addresses = addresses
+        self._observer = observer
+        self.last_applied = replica.log.base.index
+        self.time_ms = 0
+        self._queue: list[tuple[bytes, asyncio.Future[bytes]]] = []
+        self._queries: list[tuple[bytes | None, asyncio.Future[bytes]]] = []
+        self._waiting: dict[int, _Waiting] = {}
+        self._waiting_count = 0
+        self._due: set[str] = set()
+        self._leads_since: int | None = None
+        """The index of this leader's own first entry; ``None`` while it does not lead."""
+        self.is_leader = False
+        self._tick_timer: Timer | None = None
+        self._tick_ms: int | None = None
+        self._leadership_callbacks: list[Callable[[bool], None]] = []
+        self._applied_callbacks: list[Callable[[], None]] = []
+        driver.host(group, replica, addresses, self)
+
+    # What services ask.
+
+    @property
+    def name(self) -> str:
+        return GROUP_NAMES.get(self.group, str(self.group))
+
+    @property
+    def term(self) -> int:
+        return self._replica.term
+
+    @property
+    def leader_address(self) -> Address | None:
+        """Where the leader's process listens, as far as this replica knows."""
+        return self._addresses.get(self._replica.leader)
+
+    def require_leader(self) -> None:
+        """Raise a redirect (``NotLeader``) unless this replica leads and is up to date."""
+        if not self.is_leader:
+            raise self._not_leader()
+
+    def on_leadership(self, callback: Callable[[bool], None]) -> None:
+        """Call with True when this replica leads and has applied its own first entry (and so all
+        that was committed before), with False when it no longer does."""
+        self._leadership_callbacks.append(callback)
+
+    def on_applied(self, callback: Callable[[], None]) -> None:
+        """Call after entries were applied; once for several."""
+        self._applied_callbacks.append(callback)
+
+    async def execute(self, command: Command[R], *, timeout_ms: float) -> R:
+        """Propose ``command`` here, without a session: it must be idempotent by itself.
+
+        Raises its own error, ``NotLeader`` (surely not applied) or ``Maybe``.
+        """
+        outcome = await self._within(self.submit(wrap(0, 0, 0, encode(command))), timeout_ms)
+        result: R = result_of(outcome, reply_type(type(command)))
+        return result
+
+    async def query(self, query: Query[R], *, timeout_ms: float) -> R:
+        """A linearizable answer; raises ``NotLeader`` or ``DeadlineExceeded``."""
+        outcome = await self._within(self.ask(encode(query)), timeout_ms, changes=False)
+        result: R = result_of(outcome, reply_type(type(query)))
+        return result
+
+    async def barrier(self, *, timeout_ms: float) -> None:
+        """Wait until all that was committed before this call is applied to ``machine``."""
+        await self._within(self.ask(None), timeout_ms, changes=False)
+
+    def status(self) -> GroupStatus:
+        replica = self._replica
+        return GroupStatus(
+            self.group,
+            replica.replica,
+            replica.role.name.lower(),
+            replica.term,
+            self.leader_address,
+            replica.commit_index,
+            self.last_applied,
+            replica.log.last_index,
+            self._sessions.digest(),
+        )
+
+    # Commands and queries come in.
+
+    def submit(self, command: bytes) -> "asyncio.Future[bytes]":
+        """An encoded ``WrappedCommand``; the future gives its encoded ``Outcome``."""
+        self._admit()
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._queue.append((command, future))
+        self._later("propose", self._propose)
+        return future
+
+    def ask(self, query: bytes | None) -> "asyncio.Future[bytes]":
+        """An encoded query, or ``None`` for a barrier."""
+        self._admit()
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._queries.append((query, future))
+        self._later("propose", self._propose)
+        return future
+
+    def _admit(self) -> None:
+        if self._replica.role is not Role.LEADER:
+            raise self._not_leader()
+        if self._waiting_count + len(self._queue) + len(self._queries) >= MAX_WAITING:
+            raise Overloaded(
+                f"group {self.name} has {MAX_WAITING} requests waiting; try again later"
+            )
+
+    def _not_leader(self) -> NotLeader:
+        leader = self.leader_address
+        if leader is None or self._replica.role is Role.LEADER:
+            return NotLeader(f"group {self.name} has no leader that is ready; try again")
+        return NotLeader(f"group {self.name} is led from {leader}", leader=leader)
+
+    async def _within(
+        self, future: "asyncio.Future[bytes]", timeout_ms: float, *, changes: bool = True
+    ) -> bytes:
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                return await future
+        except TimeoutError:
+            sentence = f"group {self.name} did not decide within {timeout_ms:.0f} ms"
+            raise (Maybe(sentence) if changes else DeadlineExceeded(sentence)) from None
+
+    def _later(self, what: str, work: Callable[[], None]) -> None:
+        """Run ``work`` once, at the end of this turn."""
+        if what not in self._due:
+            self._due.add(what)
+            asyncio.get_running_loop().call_soon(self._run, what, work)
+
+    def _run(self, what: str, work: Callable[[], None]) -> None:
+        self._due.discard(what)
+        work()
+
+    def _propose(self) -> None:
+        """All that came in this turn, as few entries as their bounds allow."""
+        queue, self._queue = self._queue, []
+        queries, self._queries = self._queries, []
+        batches = _cut(queue)
+        if not batches and queries:
+            batches = [[]]
+        now_ms = self._world.clock.wall_ms()
+        data = [encode(LogBatch(now_ms, [command for command, _ in batch])) for batch in batches]
+        first = self._driver.propose(self.group, data) if data else None
+        if first is None:
+            for _, future in (*queue, *queries):
+                _fail(future, self._not_leader())
+            return
+        for offset, batch in enumerate(batches):
+            waiting = _Waiting(self.term, [future for _, future in batch])
+            if offset == len(batches) - 1:
+                waiting.queries = queries
+            self._waiting[first + offset] = waiting
+            self._waiting_count += len(waiting.commands) + len(waiting.queries)
+
+    # Entries come out.
+
+    def advanced(self) -> None:
+        """The driver's word that the replica has changed."""
+        leads = self._replica.role is Role.LEADER
+        if leads and self._leads_since is None:
+            self._leads_since = self._replica.log.last_index
+        elif not leads and self._leads_since is not None:
+            self._leads_since = None
+            self._step_down()
+        if self._replica.commit_index > self.last_applied:
+            self._later("apply", self._apply)
+
+    def _step_down(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        self._waiting_count = 0
+        for entry in waiting.values():
+            for future in entry.commands:
+                _fail(future, Maybe(f"group {self.name} changed its leader; ask the next one"))
+            for _, future in entry.queries:
+                _fail(future, self._not_leader())
+        if self.is_leader:
+            self.is_leader = False
+            self._announce(False)
+
+    def _announce(self, leads: bool) -> None:
+        self._world.trace.event("leadership", group=self.name, leads=leads, term=self.term)
+        for callback in self._leadership_callbacks:
+            callback(leads)
+
+    def _apply(self) -> None:
+        last = min(self._replica.commit_index, self.last_applied + APPLY_ENTRIES_A_TURN)
+        for index in range(self.last_applied + 1, last + 1):
+            self._apply_entry(self._replica.log.entry(index))
+        if self._replica.commit_index > self.last_applied:
+            self._later("apply", self._apply)
+        for callback in self._applied_callbacks:
+            callback()
+        if not self.is_leader and self._leads_since is not None:
+            if self.last_applied >= self._leads_since:
+                self.is_leader = True
+                self._announce(True)
+        self._arm_tick()
+
+    def _apply_entry(self, entry: Entry) -> None:
+        check(entry.index == self.last_applied + 1, "an entry is applied out of order")
+        replies: list[bytes] = []
+        if entry.kind == EntryKind.COMMAND:
+            batch: LogBatch = decode(entry.data, LogBatch)
+            self.time_ms = max(self.time_ms, batch.time_ms)
+            meta = Meta(entry.index, entry.term, self.time_ms)
+            replies = self._sessions.apply_batch(meta, batch.commands)
+        self.last_applied = entry.index
+        if self._observer is not None:
+            digest = self._sessions.digest()
+            self._observer.applied(self.group, self._replica.replica, entry, digest)
+        waiting = self._waiting.pop(entry.index, None)
+        if waiting is None:
+            return
+        self._waiting_count -= len(waiting.commands) + len(waiting.queries)
+        if waiting.term != entry.term:  # another leader's entry took the place
+            for future in (*waiting.commands, *(future for _, future in waiting.queries)):
+                _fail(future, self._not_leader())
+            return
+        for future, reply in zip(waiting.commands, replies, strict=True):
+            _answer(future, reply)
+        for query, future in waiting.queries:
+            _answer(future, b"" if query is None else self._sessions.query(query))
+
+    # Log time: deadlines inside the state are judged by a tick.
+
+    def _arm_tick(self) -> None:
+        deadline_ms = self._sessions.next_deadline_ms() if self.is_leader else None
+        if deadline_ms == self._tick_ms:
+            return
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        self._tick_timer, self._tick_ms = None, deadline_ms
+        if deadline_ms is not None:
+            delay_ms = max(0, deadline_ms - self._world.clock.wall_ms())
+            self._tick_timer = self._world.clock.call_later(delay_ms, self._tick)
+
+    def _tick(self) -> None:
+        """A deadline of the state is due: let time pass in the log, too."""
+        self._tick_timer = self._tick_ms = None
+        deadline_ms = self._sessions.next_deadline_ms()
+        if not self.is_leader or deadline_ms is None:
+            return
+        if deadline_ms <= self._world.clock.wall_ms():
+            self._driver.propose(self.group, [encode(LogBatch(self._world.clock.wall_ms(), []))])
+        self._arm_tick()
+
+
+def _cut(
+    queue: list[tuple[bytes, "asyncio.Future[bytes]"]],
+) -> list[list[tuple[bytes, "asyncio.Future[bytes]"]]]:
+    """``queue`` in order, in batches within the bounds of one entry."""
+    batches: list[list[tuple[bytes, asyncio.Future[bytes]]]] = []
+    size = 0
+    for command, future in queue:
+        if (
+            not batches
+            or len(batches[-1]) >= MAX_BATCH_COMMANDS
+            or size + len(command) > MAX_BATCH_BYTES
+        ):
+            batches.append([])
+            size = 0
+        batches[-1].append((command, future))
+        size += len(command)
+    return batches
+
+
+def _answer(future: "asyncio.Future[bytes]", outcome: bytes) -> None:
+    if not future.done():
+        future.set_result(outcome)
+
+
+def _fail(future: "asyncio.Future[bytes]", error: QuorateError) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,70 @@
+"""What goes over the network for Raft: between replicas, and from clients."""
+
+import msgspec
+
+from quorate.base.codec import Notice, Reply, Request
+from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.messages import Message
+
+
+class Envelope(msgspec.Struct, array_like=True):
+    """One message of one group; replica ids are never reused, so it cannot meet a successor."""
+
+    group: GroupId
+    sender: ReplicaId
+    receiver: ReplicaId
+    message: Message
+
+
+class RaftMessages(Notice, tag="raft.messages.1"):
+    """All that one node's replicas had to say to another node's in one turn of the loop."""
+
+    envelopes: list[Envelope]
+
+
+class Proposed(Reply):
+    """The encoded ``Outcome`` of a command or query (base/codec.py)."""
+
+    outcome: bytes
+
+
+class Propose(Request[Proposed], tag="raft.propose.1"):
+    """Have ``command`` (an encoded ``SessionCommand``, see raft/sessions.py) applied.
+
+    Answered with its outcome, with ``NotLeader`` (a redirect: surely not applied) or with
+    ``Maybe``.
+    """
+
+    group: GroupId
+    command: bytes
+
+
+class Ask(Request[Proposed], tag="raft.ask.1"):
+    """A linearizable query."""
+
+    group: GroupId
+    query: bytes
+
+
+class GroupStatus(Reply):
+    """One replica, as it sees itself; indexes are log indexes."""
+
+    group: GroupId
+    replica: ReplicaId
+    role: str
+    term: int
+    leader: Address | None
+    """The address of the leader's process, if this replica knows it."""
+    commit_index: int
+    last_applied: int
+    last_index: int
+    digest: int
+    """Of the state at ``last_applied``."""
+
+
+class GroupStatuses(Reply):
+    groups: list[GroupStatus]
+
+
+class AskStatus(Request[GroupStatuses], tag="raft.status.1"):
+    """The state of every replica of the process that is asked."""

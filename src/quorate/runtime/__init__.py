@@ -1,0 +1,1 @@
+"""Where the world is touched: ``ports`` names what there is, ``real`` and ``simulated`` are it."""
