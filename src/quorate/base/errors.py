@@ -34,7 +34,7 @@ class QuorateError(Exception):
         super().__init_subclass__()
         _BY_CODE[cls.code] = cls
 
-    def __init__(self, message: str, **details: str | int) -> None:
+    def __init__(self, message: str, /, **details: str | int) -> None:
         super().__init__(message)
         self.message = message
         self.details = details

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from quorate.base.codec import outcome_of, union_decoder
-from quorate.base.errors import QuorateError
+from quorate.base.errors import BadInput, QuorateError
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -90,9 +90,14 @@ class TypedMachine:
         replies = []
         for raw in commands:
             try:
-                replies.append(outcome_of(self.execute(meta, self._commands.decode(raw))))
+                reply = outcome_of(self.execute(meta, self._commands.decode(raw)))
             except QuorateError as error:
-                replies.append(outcome_of(error))
+                reply = outcome_of(error)
+            except msgspec.DecodeError as error:
+                # Refused by every replica alike: the feature level keeps commands that only some
+                # replicas know out of the log.
+                reply = outcome_of(BadInput(f"not a command of this state machine: {error}"))
+            replies.append(reply)
         return replies
 
     def query(self, request: bytes) -> bytes:
@@ -100,3 +105,5 @@ class TypedMachine:
             return outcome_of(self.answer(self._queries.decode(request)))
         except QuorateError as error:
             return outcome_of(error)
+        except msgspec.DecodeError as error:
+            return outcome_of(BadInput(f"not a query of this state machine: {error}"))

@@ -187,8 +187,6 @@ class Driver:
                 self._wait_for_running, self._wait_for_next = self._wait_for_next, []
                 writes = [(hosted, hosted.replica.writes) for hosted in self._hosted.values()]
                 await self._wal.sync()
-                if self._stopped:
-                    return
                 waited, self._wait_for_running = self._wait_for_running, []
                 if not self._wal.pending:  # what came in before the batch was closed is in it
                     waited += self._wait_for_next

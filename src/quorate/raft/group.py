@@ -269,10 +269,10 @@ class Group:
             self._later("apply", self._apply)
         for callback in self._applied_callbacks:
             callback()
-        if not self.is_leader and self._leads_since is not None:
-            if self.last_applied >= self._leads_since:
-                self.is_leader = True
-                self._announce(True)
+        ready = self._leads_since is not None and self.last_applied >= self._leads_since
+        if ready and not self.is_leader:
+            self.is_leader = True
+            self._announce(True)
         self._arm_tick()
 
     def _apply_entry(self, entry: Entry) -> None:

@@ -21,7 +21,7 @@ from quorate.rpc.server import Call, Handler
 
 
 class RaftServer:
-    """Answers for the groups of one process; ``requests`` and ``notices`` go to an ``RpcServer``."""
+    """Answers for the groups of one process; its tables go to the process's ``RpcServer``."""
 
     def __init__(self, driver: Driver, groups: Mapping[GroupId, Group]) -> None:
         self._driver = driver

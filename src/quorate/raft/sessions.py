@@ -107,15 +107,17 @@ class SessionMachine:
         again: list[tuple[int, int]] = []  # (position, position that applies it)
         bodies: list[tuple[int, bytes]] = []
         for position, raw in enumerate(commands):
-            command: WrappedCommand = self._decoder.decode(raw)
+            command = self._decode(raw)
             match command:
+                case None:
+                    replies[position] = outcome_of(BadInput("not a command of this group"))
                 case OpenSession():
                     replies[position] = self._open(meta, position)
                 case SetFeatureLevel(level):
                     replies[position] = self._set_feature_level(level)
                 case SessionCommand(0, _, _, body):
                     bodies.append((position, body))
-                case SessionCommand(session, sequence, acknowledged, body):
+                case SessionCommand(session, sequence, body=body):
                     key = (session, sequence)
                     if key in fresh:  # sent twice, and both came into one entry
                         again.append((position, fresh[key]))
@@ -124,8 +126,8 @@ class SessionMachine:
                     else:
                         fresh[key] = position
                         bodies.append((position, body))
-        level = msgspec.structs.replace(meta, feature_level=self.feature_level)
-        inner_replies = self.inner.apply_batch(level, [body for _, body in bodies])
+        meta = Meta(meta.index, meta.term, meta.time_ms, self.feature_level)
+        inner_replies = self.inner.apply_batch(meta, [body for _, body in bodies])
         for (position, _), reply in zip(bodies, inner_replies, strict=True):
             replies[position] = reply
         for (session, sequence), position in fresh.items():
@@ -133,6 +135,14 @@ class SessionMachine:
         for position, applied in again:
             replies[position] = replies[applied]
         return replies
+
+    def _decode(self, raw: bytes) -> WrappedCommand | None:
+        """``None`` for what no client of ours sends: refused by every replica alike."""
+        try:
+            command: WrappedCommand = self._decoder.decode(raw)
+        except msgspec.DecodeError:
+            return None
+        return command
 
     def _open(self, meta: Meta, position: int) -> bytes:
         while len(self._sessions) >= MAX_SESSIONS:

@@ -1,0 +1,131 @@
+"""The safety properties of Raft's figure 3, checked over all replicas after every step.
+
+An omniscient observer: it sees each step of each replica, what each applies and what each sends.
+It costs constant time a step, but for Leader Completeness, which looks at the whole committed log
+once an election.
+
+* Election Safety: at most one leader in a term.
+* Leader Append-Only, and what else is true of one replica: ``raft/core/invariants.py``.
+* Log Matching: entries with the same index and term hold the same data and follow the same entry;
+  by induction, the logs are equal up to there.
+* Leader Completeness: what was ever committed is in the log of each later leader.
+* State Machine Safety: at one index all replicas apply the same entry, and are then in the same
+  state.
+And, on the wire, the promise that elections rest on: one vote in a term, also over a crash.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from quorate.base.check import check
+from quorate.base.checksum import stable_hash
+from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.entries import Entry
+from quorate.raft.core.events import Effects, Event
+from quorate.raft.core.invariants import Summary, check_state, check_step, summary
+from quorate.raft.core.messages import VoteReply
+from quorate.raft.core.replica import Replica, Role
+from quorate.raft.messages import RaftMessages
+
+
+@dataclass(slots=True)
+class _GroupHistory:
+    """What has been seen of one group since the beginning."""
+
+    leaders: dict[int, ReplicaId] = field(default_factory=dict)  # by term
+    entries: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    committed: dict[int, int] = field(default_factory=dict)  # index -> term
+    applied: dict[int, tuple[int, int]] = field(default_factory=dict)  # index -> (term, digest)
+    votes: dict[tuple[int, ReplicaId], ReplicaId] = field(default_factory=dict)
+
+
+class SafetyChecker:
+    """An ``Observer`` of every replica of every group (raft/observer.py)."""
+
+    def __init__(self) -> None:
+        self._groups: dict[GroupId, _GroupHistory] = {}
+        self._last: dict[ReplicaId, tuple[Replica, Summary]] = {}
+        self.elections = 0
+        self.steps = 0
+
+    def stepped(self, group: GroupId, replica: Replica, event: Event, effects: Effects) -> None:
+        self.steps += 1
+        check_state(replica)
+        known = self._last.get(replica.replica)
+        now = summary(replica)
+        history = self._groups.setdefault(group, _GroupHistory())
+        was_leader, committed = False, replica.log.base.index
+        if known is not None and known[0] is replica:  # the same life, not a restart
+            before = known[1]
+            if now == before and not effects.entries:
+                return
+            check_step(before, replica)
+            was_leader = before.role is Role.LEADER and before.term == now.term
+            committed = before.commit_index
+        self._last[replica.replica] = (replica, now)
+        for entry in effects.entries:
+            self._log_matching(history, replica, entry)
+        if now.role is Role.LEADER and not was_leader:
+            self._elected(history, replica)
+        for index in range(committed + 1, now.commit_index + 1):
+            self._committed(history, replica, index)
+
+    def _log_matching(self, history: _GroupHistory, replica: Replica, entry: Entry) -> None:
+        prev_term = replica.log.term(entry.index - 1)
+        seen = (prev_term or 0, stable_hash(entry.data))
+        known = history.entries.setdefault((entry.index, entry.term), seen)
+        check(known == seen, f"Log Matching: two entries {entry.index} of term {entry.term}")
+
+    def _elected(self, history: _GroupHistory, replica: Replica) -> None:
+        self.elections += 1
+        first = history.leaders.setdefault(replica.term, replica.replica)
+        check(
+            first == replica.replica,
+            f"Election Safety: {first} and {replica.replica} lead in term {replica.term}",
+        )
+        for index, term in history.committed.items():
+            check(
+                index <= replica.log.base.index or replica.log.term(index) == term,
+                f"Leader Completeness: {replica.replica} leads in term {replica.term} without"
+                f" entry {index} of term {term}, which is committed",
+            )
+
+    def _committed(self, history: _GroupHistory, replica: Replica, index: int) -> None:
+        term = replica.log.term(index) or 0
+        known = history.committed.setdefault(index, term)
+        check(
+            known == term,
+            f"State Machine Safety: entry {index} was committed with term {known},"
+            f" and {replica.replica} commits it with term {term}",
+        )
+
+    def applied(self, group: GroupId, replica: ReplicaId, entry: Entry, digest: int) -> None:
+        history = self._groups.setdefault(group, _GroupHistory())
+        seen = (entry.term, digest)
+        known = history.applied.setdefault(entry.index, seen)
+        check(
+            known == seen,
+            f"State Machine Safety: replica {replica} differs from another after entry"
+            f" {entry.index}: (term, digest) {seen}, not {known}",
+        )
+
+    def watch(
+        self, notify: Callable[[Address, RaftMessages], None]
+    ) -> Callable[[Address, RaftMessages], None]:
+        """``notify``, but each granted vote that passes is remembered."""
+
+        def watched(address: Address, notice: RaftMessages) -> None:
+            for envelope in notice.envelopes:
+                message = envelope.message
+                if isinstance(message, VoteReply) and message.granted and not message.pre_vote:
+                    votes = self._groups.setdefault(envelope.group, _GroupHistory()).votes
+                    key = (message.term, envelope.sender)
+                    first = votes.setdefault(key, envelope.receiver)
+                    check(
+                        first == envelope.receiver,
+                        f"One vote a term (§5.2): {envelope.sender} votes for {first} and for"
+                        f" {envelope.receiver} in term {message.term}",
+                    )
+            notify(address, notice)
+
+        return watched

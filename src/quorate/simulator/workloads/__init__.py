@@ -1,0 +1,1 @@
+"""What clients do in a simulation, and how their histories are judged."""
