@@ -92,7 +92,8 @@ class GroupClient:
         It may be sent several times, so its handler must be idempotent.
         """
         deadline_ms = self._world.clock.monotonic_ms() + timeout_ms
-        return await self._leader(request, deadline_ms, changes=False)
+        reply: R = await self._leader(request, deadline_ms, changes=False)
+        return reply
 
     async def _open(self, deadline_ms: float) -> int:
         async with self._opening:

@@ -187,12 +187,7 @@ class Driver:
                 self._wait_for_running, self._wait_for_next = self._wait_for_next, []
                 writes = [(hosted, hosted.replica.writes) for hosted in self._hosted.values()]
                 await self._wal.sync()
-                waited, self._wait_for_running = self._wait_for_running, []
-                if not self._wal.pending:  # what came in before the batch was closed is in it
-                    waited += self._wait_for_next
-                    self._wait_for_next = []
-                for hosted, outgoing in waited:
-                    self._post(hosted, outgoing)
+                self._release_waiting()
                 for hosted, write in writes:
                     if write > hosted.synced_write:
                         hosted.synced_write = write
@@ -200,6 +195,15 @@ class Driver:
                 self._flush_soon()
         finally:
             self._syncing = False
+
+    def _release_waiting(self) -> None:
+        """A batch is on the disk: what waited for it may leave."""
+        waited, self._wait_for_running = self._wait_for_running, []
+        if not self._wal.pending:  # what came in before the batch was closed is in it
+            waited += self._wait_for_next
+            self._wait_for_next = []
+        for hosted, outgoing in waited:
+            self._post(hosted, outgoing)
 
     # Time.
 

@@ -16,7 +16,7 @@ from quorate.raft.group import Group
 from quorate.raft.messages import RaftMessages
 from quorate.raft.observer import Observer
 from quorate.raft.server import RaftServer
-from quorate.raft.wal import Wal
+from quorate.raft.wal import Recovered, Wal
 from quorate.runtime.ports import World
 
 
@@ -57,14 +57,14 @@ class RaftNode:
         driver = Driver(world, wal, notify, observer)
         groups: dict[GroupId, Group] = {}
         for group, (machine, membership) in machines.items():
-            state = recovered.get(group)
-            log = Log() if state is None else Log(state.base, state.entries)
-            check(log.base == EntryId(0, 0), "a log that was cut needs its snapshot")
+            found = recovered.get(group) or Recovered(HardState(), 0, 0, [])
+            check(found.cut_index == 0, "a log that was cut needs its snapshot")
+            log = Log(EntryId(found.cut_index, found.cut_term), found.entries)
             replica = Replica(
                 membership.replica,
                 list(membership.addresses),
                 log,
-                state.state if state else HardState(),
+                found.state,
                 now_ms=world.clock.monotonic_ms(),
                 draw=world.random.random,
                 timing=timing or Timing(),

@@ -1,0 +1,166 @@
+"""How a command finds its cluster, and what it then has in its hands.
+
+``--cluster HOST:PORT`` (several, or with commas), else ``QUORATE_CLUSTER``, else the default port
+on loopback.  The first of these nodes that answers names all machines of the cluster, and from
+there any of them will do.
+
+``with_cluster`` makes a command of an ``async`` function: it adds the options, runs the function
+in a real world with the connected ``Cluster`` as its first argument, and closes all afterwards.
+"""
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, Any, Concatenate, ParamSpec
+
+import typer
+
+from quorate.base.errors import BadInput, QuorateError, Unavailable
+from quorate.base.ids import Address, ClusterId, NodeId
+from quorate.gfs.client import FileSystem
+from quorate.gfs.messages import ListServers, ServerStatus
+from quorate.node.config import TlsPaths
+from quorate.node.local_cluster import DEFAULT_PORT
+from quorate.node.messages import DescribeNode, NodeDescription, NodeEntry
+from quorate.rpc.client import RpcClient
+from quorate.rpc.handshake import Identity
+from quorate.runtime.ports import World
+from quorate.runtime.real.world import run_real
+
+P = ParamSpec("P")
+
+DESCRIBE_MS = 3_000.0
+
+ClusterOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster",
+        metavar="HOST:PORT",
+        envvar="QUORATE_CLUSTER",
+        help=f"A node of the cluster; default 127.0.0.1:{DEFAULT_PORT}.",
+    ),
+]
+TlsCa = Annotated[
+    str | None, typer.Option("--tls-ca", envvar="QUORATE_TLS_CA", help="PEM file of the authority.")
+]
+TlsCert = Annotated[
+    str | None, typer.Option("--tls-cert", envvar="QUORATE_TLS_CERT", help="PEM file of this user.")
+]
+TlsKey = Annotated[
+    str | None, typer.Option("--tls-key", envvar="QUORATE_TLS_KEY", help="PEM file of the key.")
+]
+
+
+class Cluster:
+    """A cluster that answered: its machines and the clients of its services."""
+
+    def __init__(self, world: World, rpc: RpcClient, seen: NodeDescription) -> None:
+        self.world = world
+        self.rpc = rpc
+        self.id: ClusterId = seen.cluster
+        self.nodes: list[NodeEntry] = seen.nodes
+
+    @property
+    def addresses(self) -> list[Address]:
+        return [entry.rpc for entry in self.nodes]
+
+    @functools.cached_property
+    def files(self) -> FileSystem:
+        return FileSystem(self.world, self.rpc, self.addresses)
+
+    async def describe(self) -> dict[NodeId, NodeDescription]:
+        """What each node that answers says of itself."""
+        found = await asyncio.gather(*(_ask(self.rpc, entry.rpc) for entry in self.nodes))
+        return {
+            entry.node: description
+            for entry, description in zip(self.nodes, found, strict=True)
+            if isinstance(description, NodeDescription)
+        }
+
+    async def chunkservers(self) -> list[ServerStatus]:
+        """As the first node that answers knows them."""
+        for address in self.addresses:
+            try:
+                reply = await self.rpc.call(address, ListServers(), timeout_ms=DESCRIBE_MS)
+            except QuorateError:
+                continue
+            return reply.servers
+        return []
+
+
+async def _ask(rpc: RpcClient, address: Address) -> NodeDescription | QuorateError:
+    try:
+        return await rpc.call(address, DescribeNode(), timeout_ms=DESCRIBE_MS)
+    except QuorateError as error:
+        return error
+
+
+def seeds_of(texts: Sequence[str] | None) -> list[Address]:
+    """The addresses in ``--cluster``; raises ``BadInput`` for what is none."""
+    seeds = [part.strip() for text in texts or () for part in text.split(",") if part.strip()]
+    for seed in seeds:
+        host, _, port = seed.rpartition(":")
+        if not host or not port.isdecimal():
+            raise BadInput(f"{seed!r} is no node of a cluster: write --cluster HOST:PORT.")
+    return [Address(seed) for seed in seeds] or [Address(f"127.0.0.1:{DEFAULT_PORT}")]
+
+
+def tls_of(ca: str | None, cert: str | None, key: str | None) -> TlsPaths | None:
+    """The TLS options, all three or none."""
+    if ca and cert and key:
+        return TlsPaths(ca, cert, key)
+    if ca or cert or key:
+        raise BadInput("--tls-ca, --tls-cert and --tls-key belong together: give all three.")
+    return None
+
+
+async def connect(world: World, rpc: RpcClient, seeds: Sequence[Address]) -> Cluster:
+    """Ask the seeds, in order, for their cluster; ``Unavailable`` if none answers."""
+    problems = []
+    for seed in seeds:
+        answer = await _ask(rpc, seed)
+        if isinstance(answer, NodeDescription):
+            return Cluster(world, rpc, answer)
+        problems.append(answer.message)
+    raise Unavailable(
+        f"No node of a cluster answers at {', '.join(seeds)} ({problems[-1]}): start one with"
+        " 'quorate up', or name another with --cluster or QUORATE_CLUSTER."
+    )
+
+
+def with_cluster(
+    function: Callable[Concatenate[Cluster, P], Awaitable[None]],
+) -> Callable[..., None]:
+    """A command that runs ``function`` on the cluster of its ``--cluster`` option."""
+
+    @functools.wraps(function)
+    def command(
+        *arguments: Any,
+        cluster: list[str] | None,
+        tls_ca: str | None,
+        tls_cert: str | None,
+        tls_key: str | None,
+        **options: Any,
+    ) -> None:
+        seeds = seeds_of(cluster)
+
+        async def main(world: World) -> None:
+            rpc = RpcClient(world, Identity(ClusterId(""), NodeId(0), "client"))
+            try:
+                await function(await connect(world, rpc, seeds), *arguments, **options)
+            finally:
+                await rpc.close()
+
+        run_real(main, tls=tls_of(tls_ca, tls_cert, tls_key))
+
+    own = list(inspect.signature(function).parameters.values())[1:]
+    added = {"cluster": ClusterOption, "tls_ca": TlsCa, "tls_cert": TlsCert, "tls_key": TlsKey}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    extra = [
+        inspect.Parameter(name, keyword, default=None, annotation=annotation)
+        for name, annotation in added.items()
+    ]
+    command.__signature__ = inspect.Signature([*own, *extra])  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in [*own, *extra]}
+    return command

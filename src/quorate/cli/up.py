@@ -1,0 +1,114 @@
+"""``quorate up``, ``quorate node``, ``quorate bootstrap``: what starts a cluster."""
+
+import asyncio
+import secrets
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quorate.base.errors import BadConfiguration, Unavailable
+from quorate.base.ids import ClusterId
+from quorate.cli.output import JsonOption, print_error, print_json, print_line, print_table
+from quorate.node.bootstrap import bootstrap as bootstrap_node
+from quorate.node.bootstrap import new_cluster_id
+from quorate.node.config import load
+from quorate.node.local_cluster import MAX_NODES, LocalCluster
+from quorate.node.reports import Ready
+from quorate.node.supervisor import run_node
+
+ConfigFile = Annotated[
+    Path, typer.Option("--config", metavar="FILE", help="The machine's configuration (TOML).")
+]
+
+
+def up(
+    nodes: Annotated[
+        int | None, typer.Option(min=1, max=MAX_NODES, help="Nodes of a new cluster; default 3.")
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option("--dir", metavar="DIR", help="Where the cluster keeps its data.")
+    ] = Path(".quorate"),
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65000, help="First port; default 7400.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a local cluster of real nodes until Ctrl-C."""
+    asyncio.run(_up(LocalCluster(directory, nodes, port, say=print_error), as_json))
+
+
+async def _up(cluster: LocalCluster, as_json: bool) -> None:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    stop = asyncio.create_task(stopping.wait())
+    start = asyncio.create_task(cluster.start())
+    await asyncio.wait((start, stop), return_when=asyncio.FIRST_COMPLETED)
+    if not start.done():
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        return
+    try:
+        await start
+        _announce(cluster, as_json)
+        dead = asyncio.create_task(cluster.all_dead())
+        await asyncio.wait((stop, dead), return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.is_set():
+            raise Unavailable(f"All nodes of {cluster.directory} are gone; their logs are there.")
+        dead.cancel()
+    finally:
+        stop.cancel()
+        await cluster.stop()
+
+
+def _announce(cluster: LocalCluster, as_json: bool) -> None:
+    if as_json:
+        print_json(cluster.describe())
+        return
+    rows = [
+        (node.name, node.addresses["rpc"], " ".join(str(process.pid) for process in node.processes))
+        for node in cluster.nodes.values()
+        if node.alive
+    ]
+    print_table(("NODE", "ADDRESS", "PROCESSES"), rows)
+    print_line(f"Ready; the data is in {cluster.directory}.  Ctrl-C stops the cluster.")
+
+
+def node(config: ConfigFile, as_json: JsonOption = False) -> None:
+    """Run one machine of a cluster until SIGTERM or Ctrl-C."""
+
+    def ready(message: Ready) -> None:
+        if as_json:
+            processes = [{"role": p.role, "pid": p.pid} for p in message.processes]
+            print_json({"processes": processes})
+        else:
+            pids = ", ".join(f"{p.role} (pid {p.pid})" for p in message.processes)
+            print_line(f"ready: {pids}")
+
+    asyncio.run(run_node(config, ready, print_error))
+
+
+def bootstrap(
+    config: ConfigFile,
+    cluster_id: Annotated[
+        str, typer.Option(metavar="ID", help="What the first machine's bootstrap printed.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make this machine's empty data directory part of a new cluster, once."""
+    settings = load(config)
+    names = [member.name for member in settings.nodes]
+    cluster = ClusterId(cluster_id) or new_cluster_id(names, secrets.token_hex(12))
+    asyncio.run(bootstrap_node(settings, cluster))
+    if as_json:
+        print_json({"cluster": cluster})
+    elif cluster_id:
+        print_line(f"{settings.name} is a machine of the cluster {cluster}.")
+    else:
+        print_line(
+            f"{settings.name} is the first machine of the cluster {cluster}.  On each of the"
+            f" others: quorate bootstrap --config FILE --cluster-id {cluster}"
+        )

@@ -1,0 +1,472 @@
+"""The table of jobs: the coordinator's whole memory, as a state machine (MapReduce §3.2, §3.3).
+
+The paper's coordinator keeps the state of each task and, if it dies, the job dies; here the table
+is replicated, so that the coordinator is whoever leads the group, and finished tasks are kept.
+
+Rules:
+* A job goes ``submitted`` → ``mapping`` → ``reducing`` → ``publishing`` → ``done``; it may fail or
+  be cancelled before ``publishing`` begins, and fails while publishing only if the output folder
+  can never be made.  It leads back from ``reducing`` to ``mapping`` when the output of a finished
+  map is gone and some reduce is not done.
+* A task is idle, running or done.  Each attempt has a new number.  Only the attempt that runs now
+  may finish the task; what any other one reports changes nothing, except that the attempt which
+  did finish it is told so again.
+* Tasks are given to workers that ask, so many as they have free slots by both their own count and
+  this table's: the oldest job first, its idle tasks in order, reduces when all its maps are done.
+* An attempt lost with its worker, or for want of a map's output, is nobody's fault.  Other failures
+  that are not the user's are counted, and the fourth of a task ends its job.  A map whose output
+  could not be had 16 times, though its worker was alive, ends its job too.
+* Every command may be repeated: it changes nothing the second time.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from quorate.base.checksum import SetDigest, stable_hash
+from quorate.base.codec import decode, encode
+from quorate.base.errors import BadInput, NotFound, Overloaded
+from quorate.base.machine import Meta, TypedMachine
+from quorate.base.stream import pack_records, unpack_records
+from quorate.mapreduce.core import commands as c
+from quorate.mapreduce.core.job import Job, Task, TaskState, Worker
+
+MAX_SOURCE_BYTES = 256 << 10
+MAX_REDUCES = 1000
+MAX_SPLITS = 100_000
+MAX_WORKERS = 1000
+MAX_UNFINISHED_JOBS = 200
+FINISHED_JOBS_KEPT = 100
+MAX_FAILURES = 4
+MAX_OUTPUTS_LOST = 16
+MAX_ASSIGNED_AT_ONCE = 4
+"""Each assignment brings its split along; all must fit into one control frame."""
+SUBMISSION_TIMEOUT_MS = 600_000
+_MAX_MESSAGE_CHARACTERS = 16_000
+_MAX_NAME_CHARACTERS = 1000
+
+
+class JobTable(TypedMachine):
+    """Jobs, their tasks, and the workers that are registered."""
+
+    commands = (
+        c.OpenJob,
+        c.AddSplits,
+        c.StartJob,
+        c.CancelJob,
+        c.RegisterWorker,
+        c.WorkerLost,
+        c.AssignTasks,
+        c.TaskDone,
+        c.TaskFailed,
+        c.MapOutputLost,
+        c.JobPublished,
+        c.FailJob,
+        c.JobCleaned,
+    )
+    queries = (c.Progress, c.ListJobs, c.ListWorkers)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handlers = {
+            c.OpenJob: self._open_job,
+            c.AddSplits: self._add_splits,
+            c.StartJob: self._start_job,
+            c.CancelJob: self._cancel_job,
+            c.RegisterWorker: self._register_worker,
+            c.WorkerLost: self._worker_lost,
+            c.AssignTasks: self._assign_tasks,
+            c.TaskDone: self._task_done,
+            c.TaskFailed: self._task_failed,
+            c.MapOutputLost: self._map_output_lost,
+            c.JobPublished: self._job_published,
+            c.FailJob: self._fail_job,
+            c.JobCleaned: self._job_cleaned,
+        }
+        self._reset()
+
+    def _reset(self) -> None:
+        self.jobs: dict[int, Job] = {}
+        """By id, oldest first."""
+        self.workers: dict[str, Worker] = {}
+        """By id, in order of registration."""
+        self.running: dict[str, dict[c.Attempt, None]] = {}
+        """The attempts that run on each registered worker."""
+        self._heads: dict[int, bytes] = {}
+        self._digest = SetDigest()
+
+    # The contract of a state machine.
+
+    def execute(self, meta: Meta, command: object) -> object:
+        handler = self._handlers[type(command)]  # type: ignore[index]
+        return handler(meta, command)  # type: ignore[operator]
+
+    def answer(self, query: object) -> object:
+        if isinstance(query, c.Progress):
+            return self.job(query.job).progress()
+        if isinstance(query, c.ListJobs):
+            progress = [job.progress() for job in self.jobs.values()]
+            for one in progress:
+                one.error = one.error.partition("\n")[0]
+            return progress
+        return [
+            c.WorkerStatus(w.worker, w.node, w.address, w.slots, len(self.running[w.worker]))
+            for w in self.workers.values()
+        ]
+
+    def expire(self, meta: Meta) -> None:
+        for job in list(self.jobs.values()):
+            if job.state == "submitted" and job.submitted_ms + SUBMISSION_TIMEOUT_MS <= (
+                meta.time_ms
+            ):
+                self._finish(meta, job, "failed", "the client vanished before the job started")
+
+    def next_deadline_ms(self) -> int | None:
+        submitted = [job.submitted_ms for job in self.jobs.values() if job.state == "submitted"]
+        return min(submitted) + SUBMISSION_TIMEOUT_MS if submitted else None
+
+    def digest(self) -> int:
+        return self._digest.value
+
+    def snapshot(self) -> Iterator[bytes]:
+        records = [encode(list(self.workers.values()))]
+        records.extend(map(encode, self.jobs.values()))
+        return pack_records(records)
+
+    def restore(self, stream: Iterable[bytes]) -> None:
+        records = unpack_records(stream)
+        self._reset()
+        for worker in decode(next(records), list[Worker]):
+            self._add_worker(worker)
+        for record in records:
+            job: Job = decode(record, Job)
+            self.jobs[job.job] = job
+            self._heads[job.job] = job.head()
+            for item in self.items(job):
+                self._digest.add(item)
+            for kind in c.KINDS:
+                for index, task in enumerate(job.tasks(kind)):
+                    if task.state == "running":
+                        attempt = c.Attempt(job.job, kind, index, task.attempts)
+                        self.running[task.worker][attempt] = None
+
+    def items(self, job: Job) -> Iterator[bytes]:
+        """What the digest holds of ``job``."""
+        yield self._heads[job.job]
+        yield from self._body(job)
+
+    def _body(self, job: Job) -> Iterator[bytes]:
+        yield encode((job.job, "source", stable_hash(job.source)))
+        for index, split in enumerate(job.splits):
+            yield encode((job.job, "split", index, split))
+        for kind in c.KINDS:
+            for index, task in enumerate(job.tasks(kind)):
+                yield encode((job.job, kind, index, task))
+
+    # What the coordinator asks of its own replica.
+
+    def job(self, job: int) -> Job:
+        """Raises ``NotFound``."""
+        found = self.jobs.get(job)
+        if found is None:
+            raise NotFound(f"there is no job {job}; only the last {FINISHED_JOBS_KEPT} are kept")
+        return found
+
+    def task(self, attempt: c.Attempt) -> Task | None:
+        """The attempt's task, if its job is active and this attempt is the task's last."""
+        job = self.jobs.get(attempt.job)
+        if job is None or not 0 <= attempt.task < len(job.tasks(attempt.kind)):
+            return None
+        task = job.tasks(attempt.kind)[attempt.task]
+        return task if task.attempts == attempt.attempt else None
+
+    def choose(self, worker: str, free: int) -> list[tuple[Job, c.Kind, int]]:
+        """The tasks that ``AssignTasks`` would give now."""
+        chosen: list[tuple[Job, c.Kind, int]] = []
+        if worker not in self.workers:
+            return chosen
+        slots = self.workers[worker].slots - len(self.running[worker])
+        free = min(free, slots, MAX_ASSIGNED_AT_ONCE)
+        alone = len(self.workers) == 1
+        for job in self.jobs.values():
+            if job.state not in ("mapping", "reducing"):
+                continue
+            kind: c.Kind = "map" if job.state == "mapping" else "reduce"
+            for index, task in enumerate(job.tasks(kind)):
+                if len(chosen) >= free:
+                    return chosen
+                if task.state == "idle" and (alone or task.avoid != worker):
+                    chosen.append((job, kind, index))
+        return chosen
+
+    # Submission.
+
+    def _open_job(self, meta: Meta, command: c.OpenJob) -> int:
+        for job in self.jobs.values():
+            if job.token == command.token:
+                return job.job
+        if len(command.source) > MAX_SOURCE_BYTES:
+            raise BadInput(f"the job file {command.name} is larger than {MAX_SOURCE_BYTES} bytes")
+        if not 1 <= command.reduces <= MAX_REDUCES:
+            raise BadInput(f"a job has 1 to {MAX_REDUCES} reduce tasks, not {command.reduces}")
+        for text in (command.token, command.name, command.output):
+            if not 1 <= len(text) <= _MAX_NAME_CHARACTERS:
+                raise BadInput(f"{text[:100]!r} has not 1 to {_MAX_NAME_CHARACTERS} characters")
+        unfinished = sum(not (job.finished and job.cleaned) for job in self.jobs.values())
+        if unfinished >= MAX_UNFINISHED_JOBS:
+            raise Overloaded(f"{unfinished} jobs are not finished yet; submit this one later")
+        job = Job(
+            max(self.jobs, default=0) + 1,
+            command.token,
+            command.name,
+            command.source,
+            command.reduces,
+            command.output,
+            meta.time_ms,
+        )
+        self.jobs[job.job] = job
+        for item in self._body(job):
+            self._digest.add(item)
+        self._changed(job)
+        return job.job
+
+    def _add_splits(self, meta: Meta, command: c.AddSplits) -> int:
+        job = self.job(command.job)
+        if job.state != "submitted":
+            raise BadInput(f"job {job.job} is {job.state}; it takes no more input")
+        known = len(job.splits)
+        new = command.splits[max(known - command.first, 0) :]
+        if command.first > known or known + len(new) > MAX_SPLITS:
+            raise BadInput(
+                f"job {job.job} has {known} splits, of at most {MAX_SPLITS}; the next ones cannot "
+                f"begin at {command.first}"
+            )
+        for index, split in enumerate(new, known):
+            job.splits.append(split)
+            job.input_bytes += sum(piece.length for piece in split)
+            self._digest.add(encode((job.job, "split", index, split)))
+        self._changed(job)
+        return len(job.splits)
+
+    def _start_job(self, meta: Meta, command: c.StartJob) -> None:
+        job = self.job(command.job)
+        if job.state != "submitted":
+            return
+        if len(job.splits) != command.splits:
+            raise BadInput(
+                f"job {job.job} has {len(job.splits)} splits of {command.splits}; submit it again"
+            )
+        job.maps = [Task() for _ in job.splits]
+        job.reduces = [Task() for _ in range(job.reduces_wanted)]
+        for kind in c.KINDS:
+            for index, task in enumerate(job.tasks(kind)):
+                self._digest.add(encode((job.job, kind, index, task)))
+        job.map_phase = c.Phase(len(job.maps))
+        job.reduce_phase = c.Phase(len(job.reduces))
+        job.started_ms = meta.time_ms
+        job.cleaned = False
+        self._advance(job)
+
+    def _cancel_job(self, meta: Meta, command: c.CancelJob) -> None:
+        job = self.job(command.job)
+        if job.state == "publishing" or (job.finished and job.state != "cancelled"):
+            raise BadInput(f"job {job.job} is {job.state}; it is too late to cancel it")
+        if not job.finished:
+            self._finish(meta, job, "cancelled", "")
+
+    # Workers.
+
+    def _register_worker(self, meta: Meta, command: c.RegisterWorker) -> None:
+        new = Worker(command.worker, command.node, command.address, command.slots)
+        if self.workers.get(new.worker) == new:
+            return
+        if len(self.workers) >= MAX_WORKERS:
+            raise Overloaded(f"{MAX_WORKERS} workers are registered already")
+        for worker in list(self.workers.values()):
+            if worker.node == new.node:
+                self._lose(meta, worker)
+        self._add_worker(new)
+
+    def _add_worker(self, worker: Worker) -> None:
+        self.workers[worker.worker] = worker
+        self.running[worker.worker] = {}
+        self._digest.add(encode(worker))
+
+    def _worker_lost(self, meta: Meta, command: c.WorkerLost) -> None:
+        worker = self.workers.get(command.worker)
+        if worker is not None:
+            self._lose(meta, worker)
+
+    def _lose(self, meta: Meta, worker: Worker) -> None:
+        for attempt in list(self.running[worker.worker]):
+            job = self.jobs[attempt.job]
+            job.attempts_lost += 1
+            self._set(job, attempt.kind, attempt.task, "idle")
+            self._advance(job)
+        for job in self.jobs.values():
+            if job.state not in ("mapping", "reducing"):
+                continue
+            for index, task in enumerate(job.maps):
+                if task.state == "done" and task.worker == worker.worker:
+                    job.maps_rerun += 1
+                    self._set(job, "map", index, "idle")
+            self._advance(job)
+        del self.workers[worker.worker], self.running[worker.worker]
+        self._digest.remove(encode(worker))
+
+    # Tasks.
+
+    def _assign_tasks(self, meta: Meta, command: c.AssignTasks) -> list[c.Attempt]:
+        assigned = []
+        for job, kind, index in self.choose(command.worker, command.free):
+            self._set(job, kind, index, "running", worker=command.worker)
+            assigned.append(c.Attempt(job.job, kind, index, job.tasks(kind)[index].attempts))
+            self._changed(job)
+        return assigned
+
+    def _running_task(self, attempt: c.Attempt) -> tuple[Job, Task] | None:
+        task = self.task(attempt)
+        if task is None or task.state != "running":
+            return None
+        return self.jobs[attempt.job], task
+
+    def _task_done(self, meta: Meta, command: c.TaskDone) -> bool:
+        attempt = command.attempt
+        task = self.task(attempt)
+        if task is None or task.worker != command.worker or task.state == "idle":
+            return False
+        if task.state == "running":
+            job = self.jobs[attempt.job]
+            regions = len(job.reduces) if attempt.kind == "map" else 0
+            if len(command.region_bytes) != regions:
+                raise BadInput(f"a {attempt.kind} of job {job.job} has {regions} regions")
+            self._set(job, attempt.kind, attempt.task, "done", command.worker, command.region_bytes)
+            self._advance(job)
+        return True
+
+    def _task_failed(self, meta: Meta, command: c.TaskFailed) -> None:
+        attempt = command.attempt
+        found = self._running_task(attempt)
+        if found is None or found[1].worker != command.worker:
+            return
+        job, task = found
+        if command.fatal:
+            self._finish(meta, job, "failed", command.message)
+            return
+        job.attempts_lost += 1
+        failures, avoid = task.failures + 1, command.worker
+        self._set(job, attempt.kind, attempt.task, "idle", failures=failures, avoid=avoid)
+        self._changed(job)
+        if failures >= MAX_FAILURES:
+            what = f"{attempt.kind} task {attempt.task} failed {failures} times; the last time"
+            self._finish(meta, job, "failed", f"{what}: {command.message}")
+
+    def _map_output_lost(self, meta: Meta, command: c.MapOutputLost) -> None:
+        found = self._running_task(command.reduce_attempt)
+        if found is None or command.reduce_attempt.job != command.map_attempt.job:
+            return
+        job, _ = found
+        job.attempts_lost += 1
+        self._set(job, "reduce", command.reduce_attempt.task, "idle")
+        index = command.map_attempt.task
+        task = self.task(command.map_attempt)
+        if task is not None and task.state == "done":
+            job.maps_rerun += 1
+            lost, avoid = task.outputs_lost + 1, task.worker
+            self._set(job, "map", index, "idle", outputs_lost=lost, avoid=avoid)
+            if lost >= MAX_OUTPUTS_LOST:
+                what = f"the output of map task {index} could not be had {lost} times"
+                self._finish(meta, job, "failed", f"{what}; the last time: {command.message}")
+                return
+        self._advance(job)
+
+    # The end of a job.
+
+    def _job_published(self, meta: Meta, command: c.JobPublished) -> None:
+        job = self.job(command.job)
+        if job.state == "publishing":
+            self._finish(meta, job, "done", "")
+            job.cleaned = True  # publishing has removed the temporary folder
+            self._changed(job)
+
+    def _fail_job(self, meta: Meta, command: c.FailJob) -> None:
+        job = self.job(command.job)
+        if not job.finished:
+            self._finish(meta, job, "failed", command.message)
+
+    def _job_cleaned(self, meta: Meta, command: c.JobCleaned) -> None:
+        job = self.jobs.get(command.job)
+        if job is not None and job.finished and not job.cleaned:
+            job.cleaned = True
+            self._changed(job)
+            self._forget_old_jobs()
+
+    def _finish(self, meta: Meta, job: Job, state: c.State, error: str) -> None:
+        for item in self._body(job):
+            self._digest.remove(item)
+        for attempts in self.running.values():
+            for attempt in [attempt for attempt in attempts if attempt.job == job.job]:
+                del attempts[attempt]
+        job.state, job.finished_ms = state, meta.time_ms
+        job.error = error[:_MAX_MESSAGE_CHARACTERS]
+        job.source, job.splits, job.maps, job.reduces = b"", [], [], []
+        for item in self._body(job):
+            self._digest.add(item)
+        self._changed(job)
+        self._forget_old_jobs()
+
+    def _forget_old_jobs(self) -> None:
+        old = [job for job in self.jobs.values() if job.finished and job.cleaned]
+        for job in old[:-FINISHED_JOBS_KEPT]:
+            for item in self.items(job):
+                self._digest.remove(item)
+            del self.jobs[job.job], self._heads[job.job]
+
+    # Changes, with the digest kept up.
+
+    def _advance(self, job: Job) -> None:
+        """Judge anew in which phase an active job is."""
+        if job.reduce_phase.done == job.reduce_phase.total:
+            job.state = "publishing"  # what still runs is the maps whose output nobody needs now
+            for index, task in enumerate(job.maps):
+                if task.state == "running":
+                    self._set(job, "map", index, "idle")
+        else:
+            maps = job.map_phase
+            job.state = "reducing" if maps.done == maps.total else "mapping"
+        self._changed(job)
+
+    def _changed(self, job: Job) -> None:
+        if job.job in self._heads:
+            self._digest.remove(self._heads[job.job])
+        job.changes += 1
+        self._heads[job.job] = job.head()
+        self._digest.add(self._heads[job.job])
+
+    def _set(
+        self,
+        job: Job,
+        kind: c.Kind,
+        index: int,
+        state: TaskState,
+        worker: str = "",
+        region_bytes: Iterable[int] = (),
+        **counts: int | str,
+    ) -> None:
+        """Bring a task into another state; the caller then calls ``_changed`` or ``_advance``."""
+        task = job.tasks(kind)[index]
+        self._digest.remove(encode((job.job, kind, index, task)))
+        phase = job.map_phase if kind == "map" else job.reduce_phase
+        done = phase.done - (task.state == "done") + (state == "done")
+        running = phase.running - (task.state == "running") + (state == "running")
+        if task.state == "running":
+            del self.running[task.worker][c.Attempt(job.job, kind, index, task.attempts)]
+        task.state, task.worker, task.region_bytes = state, worker, list(region_bytes)
+        for name, value in counts.items():
+            setattr(task, name, value)
+        if state == "running":
+            task.attempts += 1
+            self.running[worker][c.Attempt(job.job, kind, index, task.attempts)] = None
+        if kind == "map":
+            job.map_phase = c.Phase(phase.total, done, running)
+        else:
+            job.reduce_phase = c.Phase(phase.total, done, running)
+        self._digest.add(encode((job.job, kind, index, task)))

@@ -1,0 +1,97 @@
+"""The one explicit bootstrap: an empty data directory becomes a founding machine of a cluster.
+
+All founding machines derive the same numbers from the same configuration: a machine's id is the
+place of its name among the sorted names, a replica's id is ``group * 1000 + node``.  Later members
+get ids that were never used.
+
+The last eight digits of a cluster id are a digest of the founding names, so that ``--cluster-id``
+on the second machine fails at once if its configuration names other machines.
+
+The identity is written last.  A directory with a log and no identity is one whose bootstrap was
+interrupted, or whose identity was lost: both are refused, since the two cannot be told apart.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from quorate.base.checksum import stable_hash
+from quorate.base.errors import BadConfiguration
+from quorate.base.ids import GROUP_NAMES, ClusterId, NodeId, ReplicaId
+from quorate.node.config import NodeConfig
+from quorate.node.identity import (
+    FoundingGroup,
+    FoundingMember,
+    NodeIdentity,
+    read_identity,
+    write_identity,
+)
+from quorate.raft.wal import Wal
+from quorate.runtime.real.disk import RealDisk
+
+REPLICAS_PER_GROUP = 1000
+
+
+def _digest(names: Sequence[str]) -> str:
+    return f"{stable_hash(chr(0).join(sorted(names)).encode()) & 0xFFFFFFFF:08x}"
+
+
+def new_cluster_id(names: Sequence[str], token: str) -> ClusterId:
+    """A cluster id for the founding machines ``names``; ``token`` is 24 random hex digits."""
+    return ClusterId(token + _digest(names))
+
+
+def founding_identity(name: str, names: Sequence[str], cluster: ClusterId) -> NodeIdentity:
+    """The identity of machine ``name`` in the cluster that ``names`` found.
+
+    Raises ``BadConfiguration`` if ``cluster`` is no cluster id, or one of other founding machines.
+    """
+    if not re.fullmatch(r"[0-9a-f]{32}", cluster):
+        raise BadConfiguration(
+            f"{cluster!r} is not a cluster id: it has 32 hexadecimal digits, as the bootstrap of"
+            " the first machine printed them."
+        )
+    if cluster[24:] != _digest(names):
+        raise BadConfiguration(
+            f"The cluster {cluster} was founded by other machines than {', '.join(sorted(names))}:"
+            " all machines must be bootstrapped with the same [[nodes]]."
+        )
+    order = tuple(sorted(names))
+    nodes = [NodeId(number) for number in range(1, len(order) + 1)]
+    groups = tuple(
+        FoundingGroup(
+            group,
+            tuple(
+                FoundingMember(ReplicaId(group * REPLICAS_PER_GROUP + node), node) for node in nodes
+            ),
+        )
+        for group in sorted(GROUP_NAMES)
+    )
+    return NodeIdentity(cluster, NodeId(order.index(name) + 1), name, order, groups)
+
+
+async def bootstrap(config: NodeConfig, cluster: ClusterId) -> NodeIdentity:
+    """Make the machine of ``config`` a founder of ``cluster``.
+
+    Raises ``BadConfiguration`` and changes nothing unless its data directory is empty or missing.
+    """
+    identity = founding_identity(config.name, [node.name for node in config.nodes], cluster)
+    root = config.data_path
+    disk = RealDisk(root)
+    before = read_identity(disk, config.data_dir)
+    if before is not None:
+        raise BadConfiguration(
+            f"{root} belongs to the node {before.name!r} of the cluster {before.cluster} already:"
+            " a machine is bootstrapped once; start it with 'quorate node'."
+        )
+    if disk.list(""):
+        raise BadConfiguration(
+            f"{root} is not empty and holds no identity: it may have belonged to a machine that"
+            " promised something, so it is left alone; name an empty directory as data_dir."
+        )
+    _make_durable_directory(root)
+    raft_disk = RealDisk(config.disk_path("raft"))
+    await Wal.create(raft_disk, cluster, identity.node)
+    await disk.sync_directory("")
+    await write_identity(disk, identity)
+    return identity

@@ -1,0 +1,215 @@
+"""The configuration of one machine: a TOML file, checked whole before anything is started.
+
+::
+
+    name = "n1"
+    data_dir = "data"                      # relative to this file
+
+    [addresses]                            # where this machine's processes listen
+    rpc = "10.0.0.1:7400"                  # Raft groups, master of the files, job coordinator
+    chunkserver = "10.0.0.1:7401"
+    worker = "10.0.0.1:7402"
+
+    [[nodes]]                              # all machines of the cluster, this one too
+    name = "n1"
+    rpc = "10.0.0.1:7400"
+
+    [tls]                                  # needed as soon as an address is off loopback
+    ca = "ca.pem"
+    cert = "n1.pem"
+    key = "n1.key"
+
+    [worker]
+    tasks = 2                              # map and reduce tasks at once; default: the cores
+
+    [raft]
+    heartbeat_interval_ms = 100
+    election_timeout_ms = 1000
+
+Every mistake is one ``BadConfiguration`` that names the file and the key.
+"""
+
+import ipaddress
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from quorate.base.errors import BadConfiguration
+from quorate.base.ids import Address
+
+
+class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the processes of this machine listen, by role."""
+
+    rpc: str
+    chunkserver: str
+    worker: str
+
+
+class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One machine of the cluster and the door by which the others reach it."""
+
+    name: str
+    rpc: str
+
+
+class TlsPaths(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Certificate authority, own certificate and key: paths of PEM files."""
+
+    ca: str
+    cert: str
+    key: str
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Map and reduce tasks that run at once on this machine."""
+
+    tasks: int = msgspec.field(default_factory=lambda: os.cpu_count() or 1)
+
+
+class RaftTimes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Milliseconds; the same on all machines of a cluster."""
+
+    heartbeat_interval_ms: int = 100
+    election_timeout_ms: int = 1000
+
+
+class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One machine's configuration as it was checked; ``data_dir`` and TLS paths are absolute."""
+
+    name: str
+    data_dir: str
+    addresses: Addresses
+    nodes: tuple[Member, ...]
+    tls: TlsPaths | None = None
+    worker: WorkerSettings = WorkerSettings()
+    raft: RaftTimes = RaftTimes()
+
+    @property
+    def data_path(self) -> Path:
+        return Path(self.data_dir)
+
+    def role_addresses(self) -> dict[str, Address]:
+        """Each role of a machine, and where its process listens."""
+        return {
+            "raft": Address(self.addresses.rpc),
+            "chunkserver": Address(self.addresses.chunkserver),
+            "worker": Address(self.addresses.worker),
+        }
+
+    @property
+    def rpc_addresses(self) -> list[Address]:
+        """The doors of all machines, in the order of their names."""
+        return [Address(node.rpc) for node in sorted(self.nodes, key=lambda node: node.name)]
+
+
+def load(path: Path) -> NodeConfig:
+    """The configuration in ``path``; raises ``BadConfiguration`` for the first mistake."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadConfiguration(f"{path} cannot be read as a configuration: {error}.") from error
+    try:
+        config = msgspec.convert(_parsed(path, text), NodeConfig)
+    except msgspec.ValidationError as error:
+        raise BadConfiguration(f"{path}: {_sentence(str(error))}.") from error
+    _check(path, config)
+    return _with_absolute_paths(path.resolve().parent, config)
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfiguration(f"{path} is not TOML: {error}.") from error
+
+
+def _sentence(complaint: str) -> str:
+    """msgspec's complaint, ``Object contains unknown field `x` - at `$.tls```, in our words."""
+    what, _, place = complaint.partition(" - at ")
+    section = place.strip("`").removeprefix("$").removeprefix(".")
+    if match := re.search(r"(missing required|contains unknown) field `(\w+)`", what):
+        key = f"{section}.{match[2]}" if section else match[2]
+        return f"the key {key} is {'missing' if match[1].startswith('missing') else 'not known'}"
+    return f"the key {section or '(top)'} does not fit: {what[0].lower()}{what[1:]}"
+
+
+def _check(path: Path, config: NodeConfig) -> None:
+    """What types cannot say."""
+
+    def refuse(key: str, why: str) -> None:
+        raise BadConfiguration(f"{path}: {key} {why}.")
+
+    names = [node.name for node in config.nodes]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
+            refuse("nodes.name", f"{name!r} is not a name: use letters, digits, '.', '_' and '-'")
+        if names.count(name) > 1:
+            refuse("nodes.name", f"{name!r} is given to two nodes: each needs its own")
+    if config.name not in names:
+        refuse("name", f"{config.name!r} is not among the [[nodes]] ({', '.join(names) or 'none'})")
+
+    places = {f"addresses.{key}": value for key, value in _own(config).items()}
+    places |= {f"nodes.rpc of {node.name}": node.rpc for node in config.nodes}
+    for key, address in places.items():
+        if not _is_loopback(path, key, address) and config.tls is None:
+            refuse(
+                key,
+                f"{address!r} is off loopback, which needs mutual TLS: add [tls] with ca, cert"
+                " and key",
+            )
+    _refuse_twice(path, _own(config), "addresses")
+    _refuse_twice(path, {node.name: node.rpc for node in config.nodes}, "nodes.rpc")
+    entry = next(node for node in config.nodes if node.name == config.name)
+    if entry.rpc.rpartition(":")[2] != config.addresses.rpc.rpartition(":")[2]:
+        refuse(
+            "addresses.rpc",
+            f"{config.addresses.rpc!r} has another port than {config.name!r} has in [[nodes]]"
+            f" ({entry.rpc})",
+        )
+    if config.worker.tasks < 1:
+        refuse("worker.tasks", "must be at least 1")
+    times = config.raft
+    if times.heartbeat_interval_ms < 1:
+        refuse("raft.heartbeat_interval_ms", "must be at least 1")
+    if times.election_timeout_ms < 3 * times.heartbeat_interval_ms:
+        refuse("raft.election_timeout_ms", "must be at least three heartbeat intervals")
+
+
+def _own(config: NodeConfig) -> dict[str, str]:
+    return msgspec.structs.asdict(config.addresses)
+
+
+def _refuse_twice(path: Path, addresses: dict[str, str], key: str) -> None:
+    taken: dict[str, str] = {}
+    for name, address in addresses.items():
+        if address in taken:
+            raise BadConfiguration(
+                f"{path}: {key} gives {address} to both {taken[address]} and {name}."
+            )
+        taken[address] = name
+
+
+def _is_loopback(path: Path, key: str, address: str) -> bool:
+    """Whether ``host:port`` stays on this machine; raises for what is no address."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise BadConfiguration(f"{path}: {key} {address!r} is not an address: write host:port.")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _with_absolute_paths(folder: Path, config: NodeConfig) -> NodeConfig:
+    tls = config.tls
+    if tls is not None:
+        tls = TlsPaths(
+            ca=str(folder / tls.ca), cert=str(folder / tls.cert), key=str(folder / tls.key)
+        )
+    return msgspec.structs.replace(config, data_dir=str(folder / config.data_dir), tls=tls)

@@ -1,0 +1,306 @@
+"""``quorate up``: a cluster of real nodes on one machine, for a laptop, tests and the demo.
+
+Each node is what ``quorate node`` would be: its own directory ``DIR/n1``, configuration,
+supervisor, processes and disks.  Node ``k`` listens from port ``base + 10 * (k - 1)``.  Nothing
+here repairs a node: a supervisor that is killed stands for a machine that died, and stays dead
+until ``start_node``.
+
+``DIR/cluster.json`` is written before the first bootstrap and again, with ``bootstrapped`` set,
+after the last, and no node is started in between.  So while it is not set, no node has promised
+anything, and a half-made one may be made anew; once it is, a node without identity has lost its
+disk and is left alone: the others go on if they are a majority.
+"""
+
+import asyncio
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from quorate.base.errors import BadConfiguration, Unavailable
+from quorate.base.ids import Address, ClusterId
+from quorate.node.bootstrap import bootstrap, new_cluster_id
+from quorate.node.child import Child
+from quorate.node.config import load
+from quorate.node.identity import read_identity
+from quorate.node.lock import LOCK_FILE, DirectoryLock
+from quorate.node.logfile import LogFile
+from quorate.node.record import read_record, write_record
+from quorate.node.reports import Ready, RunningProcess
+from quorate.runtime.real.disk import RealDisk
+
+CLUSTER_FILE = "cluster.json"
+DEFAULT_PORT = 7400
+PORTS_A_NODE = 10
+MAX_NODES = 30
+START_MS = 60_000.0
+STOP_MS = 10_000.0
+LOCK_PATIENCE_MS = 3_000.0
+
+_NODE_TOML = """\
+# Written by 'quorate up' at each start.
+name = "{name}"
+data_dir = "data"
+
+[addresses]
+rpc = "127.0.0.1:{port}"
+chunkserver = "127.0.0.1:{chunkserver_port}"
+worker = "127.0.0.1:{worker_port}"
+
+[worker]
+tasks = {tasks}
+"""
+_MEMBER_TOML = """
+[[nodes]]
+name = "{name}"
+rpc = "127.0.0.1:{port}"
+"""
+
+
+class ClusterRecord(msgspec.Struct, frozen=True):
+    """What ``DIR/cluster.json`` holds."""
+
+    cluster: ClusterId
+    names: tuple[str, ...]
+    port: int
+    bootstrapped: bool
+
+
+class LocalNode:
+    """One node as ``quorate up`` sees it."""
+
+    def __init__(self, name: str, directory: Path, port: int) -> None:
+        self.name = name
+        self.directory = directory
+        self.port = port
+        self.child: Child | None = None
+        self.processes: tuple[RunningProcess, ...] = ()
+
+    @property
+    def config_file(self) -> Path:
+        return self.directory / "node.toml"
+
+    @property
+    def data_dir(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        return {
+            "rpc": f"127.0.0.1:{self.port}",
+            "chunkserver": f"127.0.0.1:{self.port + 1}",
+            "worker": f"127.0.0.1:{self.port + 2}",
+        }
+
+    @property
+    def alive(self) -> bool:
+        return self.child is not None and self.child.alive
+
+
+class LocalCluster:
+    """Nodes of one machine; an object of one event loop of the real world."""
+
+    def __init__(
+        self,
+        directory: Path,
+        nodes: int | None = None,
+        port: int | None = None,
+        say: Callable[[str], None] = lambda sentence: None,
+        tasks: int = 1,
+    ) -> None:
+        """``nodes`` and ``port`` default to what the directory holds, or 3 and 7400; ``tasks`` is
+        how many map and reduce tasks a node runs at once; ``say`` hears what a person should."""
+        self.directory = directory.absolute()
+        self._wanted = nodes
+        self._port = port
+        self._say = say
+        self._tasks = tasks
+        self._lock: DirectoryLock | None = None
+        self._watchers: list[asyncio.Task[None]] = []
+        self.nodes: dict[str, LocalNode] = {}
+        self.lost: list[str] = []
+        """Nodes that were bootstrapped once and whose identity is gone."""
+
+    async def start(self) -> None:
+        """Prepare the directory and start all nodes; returns when they listen.
+
+        Raises one ``QuorateError`` and leaves nothing running if that cannot be.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock = DirectoryLock(self.directory, LOCK_PATIENCE_MS)
+        try:
+            await self._prepare()
+            able = [name for name in self.nodes if name not in self.lost]
+            await self._start_all(able)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop all nodes in order."""
+        await asyncio.gather(*(self.stop_node(name) for name in self.nodes))
+        await asyncio.gather(*self._watchers)
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def start_node(self, name: str) -> None:
+        """Start one node that does not run; returns when it listens, raises why it cannot."""
+        node = self.nodes[name]
+        child = await Child.start(
+            f"node {name}",
+            "quorate.node.supervisor",
+            (str(node.config_file),),
+            LogFile(node.directory / "node.log"),
+            lambda ready: self._listening(node, ready),
+        )
+        node.child = child
+        try:
+            await self._ready(node, child)
+        except BaseException:
+            await child.stop(STOP_MS)
+            raise
+        self._watchers.append(asyncio.create_task(self._watch(node, child)))
+
+    async def stop_node(self, name: str) -> None:
+        """Stop one node in order, as a shutdown of its machine would."""
+        node = self.nodes[name]
+        if node.child is not None:
+            child, node.child = node.child, None
+            await child.stop(STOP_MS)
+
+    async def all_dead(self) -> None:
+        """Return when no node runs any more."""
+        while watching := [watcher for watcher in self._watchers if not watcher.done()]:
+            await asyncio.wait(watching)
+
+    @property
+    def addresses(self) -> list[Address]:
+        """The doors of all nodes."""
+        return [Address(node.addresses["rpc"]) for node in self.nodes.values()]
+
+    def describe(self) -> dict[str, object]:
+        """What ``quorate up --json`` prints: each running node, its addresses and its pids."""
+        return {
+            "nodes": [
+                {
+                    "name": node.name,
+                    "pid": node.child.pid,
+                    "roles": [process.role for process in node.processes],
+                    "addresses": node.addresses,
+                    "processes": [
+                        {"role": process.role, "pid": process.pid} for process in node.processes
+                    ],
+                }
+                for node in self.nodes.values()
+                if node.child is not None and node.child.alive
+            ]
+        }
+
+    # Starting.
+
+    async def _start_all(self, names: Sequence[str]) -> None:
+        results = await asyncio.gather(
+            *(self.start_node(name) for name in names), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _ready(self, node: LocalNode, child: Child) -> None:
+        try:
+            async with asyncio.timeout(START_MS / 1000):
+                await child.ready()
+        except TimeoutError:
+            raise Unavailable(
+                f"{node.name} did not listen within {START_MS / 1000:.0f} s: see"
+                f" {node.directory}/*.log."
+            ) from None
+
+    def _listening(self, node: LocalNode, ready: Ready) -> None:
+        node.processes = ready.processes
+
+    async def _watch(self, node: LocalNode, child: Child) -> None:
+        error = await child.ended()
+        if node.child is child:  # nobody asked it to stop
+            node.child = None
+            self._say(f"{node.name} is gone: {error.message}")
+
+    # The directory.
+
+    async def _prepare(self) -> None:
+        disk = RealDisk(self.directory)
+        record = await self._record(disk)
+        for number, name in enumerate(record.names):
+            port = record.port + number * PORTS_A_NODE
+            self.nodes[name] = LocalNode(name, self.directory / name, port)
+        for node in self.nodes.values():
+            await self._prepare_node(node, record)
+        if not record.bootstrapped:
+            await write_record(
+                disk, CLUSTER_FILE, msgspec.structs.replace(record, bootstrapped=True)
+            )
+        if 2 * len(self.lost) >= len(self.nodes):
+            raise BadConfiguration(
+                f"{self.directory}: {', '.join(self.lost)} lost their identity, and the rest is"
+                " no majority: restore their directories from a copy; nothing was changed."
+            )
+
+    async def _record(self, disk: RealDisk) -> ClusterRecord:
+        """The directory's record, made if the directory is empty."""
+        record = read_record(disk, CLUSTER_FILE, ClusterRecord, f"{self.directory}/{CLUSTER_FILE}")
+        if record is None:
+            others = [name for name in disk.list("") if name != LOCK_FILE]
+            if others:
+                raise BadConfiguration(
+                    f"{self.directory} is not empty and holds no cluster ({others[0]}, …):"
+                    " name an empty or new directory with --dir."
+                )
+            names = tuple(f"n{number}" for number in range(1, (self._wanted or 3) + 1))
+            cluster = new_cluster_id(names, secrets.token_hex(12))
+            record = ClusterRecord(cluster, names, self._port or DEFAULT_PORT, False)
+            await write_record(disk, CLUSTER_FILE, record)
+        elif self._wanted not in (None, len(record.names)):
+            raise BadConfiguration(
+                f"{self.directory} holds a cluster of {len(record.names)} nodes, not of"
+                f" {self._wanted}: leave --nodes out, or name another directory with --dir."
+            )
+        elif self._port not in (None, record.port):
+            record = msgspec.structs.replace(record, port=self._port)
+            await write_record(disk, CLUSTER_FILE, record)
+        return record
+
+    async def _prepare_node(self, node: LocalNode, record: ClusterRecord) -> None:
+        if not record.bootstrapped:
+            await asyncio.to_thread(shutil.rmtree, node.data_dir, ignore_errors=True)
+        node.directory.mkdir(exist_ok=True)
+        self._write_config(node)
+        if not record.bootstrapped:
+            await bootstrap(load(node.config_file), record.cluster)
+            return
+        identity = read_identity(RealDisk(node.data_dir), str(node.data_dir))
+        if identity is None:
+            self.lost.append(node.name)
+            self._say(
+                f"{node.name} has lost its identity ({node.data_dir}) and is left out: it cannot"
+                " know what it promised, and a node never bootstraps again by itself."
+            )
+        elif identity.cluster != record.cluster:
+            raise BadConfiguration(
+                f"{node.data_dir} belongs to the cluster {identity.cluster}, and"
+                f" {self.directory} to {record.cluster}: one of them was copied or mistaken."
+            )
+
+    def _write_config(self, node: LocalNode) -> None:
+        text = _NODE_TOML.format(
+            name=node.name,
+            port=node.port,
+            chunkserver_port=node.port + 1,
+            worker_port=node.port + 2,
+            tasks=self._tasks,
+        )
+        for member in self.nodes.values():
+            text += _MEMBER_TOML.format(name=member.name, port=member.port)
+        node.config_file.write_text(text)

@@ -1,0 +1,36 @@
+"""What a node says of itself to those who look at a cluster from outside."""
+
+import msgspec
+
+from quorate.base.codec import Reply, Request
+from quorate.base.ids import Address, ClusterId, NodeId
+from quorate.node.reports import RunningProcess
+from quorate.raft.messages import GroupStatus
+
+
+class NodeEntry(msgspec.Struct, array_like=True, frozen=True):
+    """One machine of the cluster and its door."""
+
+    node: NodeId
+    name: str
+    rpc: Address
+
+
+class NodeDescription(Reply):
+    """One machine as its raft process sees it."""
+
+    cluster: ClusterId
+    node: NodeId
+    name: str
+    version: str
+    """The release of quorate that it runs."""
+    nodes: list[NodeEntry]
+    """All machines of the cluster, itself included."""
+    groups: list[GroupStatus]
+    """Its replicas."""
+    processes: list[RunningProcess]
+    """As its supervisor last wrote them down."""
+
+
+class DescribeNode(Request[NodeDescription], tag="node.describe.1"):
+    """Asked of the ``rpc`` door of any node; answered without a leader."""

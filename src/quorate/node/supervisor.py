@@ -1,0 +1,156 @@
+"""``quorate node``: one machine of a cluster, that is, a supervisor and its processes.
+
+The supervisor does no work of its own.  It starts the processes of the node's roles and starts
+again one that dies, after a pause that doubles from 0.2 to 5 seconds while it dies young.  Where
+starting again would be wrong (a configuration that does not fit, a disk that failed or is full, a
+damaged record), the whole node stops with that process's sentence and exit code.
+
+SIGTERM and SIGINT stop it in order: each process gets SIGTERM and five seconds, then SIGKILL.  If
+the supervisor is killed, its processes end by themselves (child.py).
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from quorate.base.errors import (
+    BadConfiguration,
+    BadInput,
+    CorruptData,
+    DiskFailed,
+    DiskFull,
+    QuorateError,
+)
+from quorate.node.child import Child
+from quorate.node.config import NodeConfig, load
+from quorate.node.identity import require_identity
+from quorate.node.lock import DirectoryLock
+from quorate.node.logfile import LogFile
+from quorate.node.reports import Ready, RunningProcess, failed, report
+from quorate.runtime.real.disk import RealDisk
+
+FINAL = (BadConfiguration, BadInput, CorruptData, DiskFailed, DiskFull)
+"""After these a process is not started again."""
+
+FIRST_PAUSE_MS = 200.0
+MAX_PAUSE_MS = 5_000.0
+STEADY_MS = 10_000.0
+"""A process that lived this long dies of something new: the pause starts from the beginning."""
+STOP_MS = 5_000.0
+LOCK_PATIENCE_MS = 3_000.0
+
+
+class Supervisor:
+    """The processes of one node."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        config_file: Path,
+        on_ready: Callable[[Ready], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """``on_ready`` hears each time that all processes listen, ``say`` what a person should."""
+        self._config = config
+        self._config_file = config_file
+        self._on_ready = on_ready
+        self._say = say
+        self._running: dict[str, Child] = {}
+        self._ready: dict[str, RunningProcess] = {}
+        self._stopping = asyncio.Event()
+        self._failure: QuorateError | None = None
+
+    async def run(self) -> None:
+        """Keep all processes running until ``stop``; raises what a process could not go on for."""
+        keepers = [
+            asyncio.create_task(self._keep(role), name=f"keeper of {role}")
+            for role in self._config.role_addresses()
+        ]
+        await self._stopping.wait()
+        await asyncio.gather(*(child.stop(STOP_MS) for child in self._running.values()))
+        await asyncio.gather(*keepers)
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End ``run`` in order."""
+        self._stopping.set()
+
+    async def _keep(self, role: str) -> None:
+        loop = asyncio.get_running_loop()
+        pause_ms = FIRST_PAUSE_MS
+        while not self._stopping.is_set():
+            started = loop.time()
+            error = await self._live(role)
+            if self._stopping.is_set():
+                return
+            if isinstance(error, FINAL):
+                self._failure = error
+                self.stop()
+                return
+            if (loop.time() - started) * 1000 > STEADY_MS:
+                pause_ms = FIRST_PAUSE_MS
+            self._say(f"{error.message}; starting it again")
+            await self._pause(pause_ms)
+            pause_ms = min(2 * pause_ms, MAX_PAUSE_MS)
+
+    async def _live(self, role: str) -> QuorateError:
+        """One life of the process of ``role``; how it ended."""
+        child = await Child.start(
+            role,
+            "quorate.node.process",
+            ("--config", str(self._config_file), "--role", role),
+            LogFile(self._config.data_path / f"{role}.log"),
+            lambda ready: self._listening(ready.processes),
+        )
+        self._running[role] = child
+        if self._stopping.is_set():  # a stop that came while it was being started
+            await child.stop(STOP_MS)
+        error = await child.ended()
+        self._running.pop(role)
+        self._ready.pop(role, None)
+        return error
+
+    def _listening(self, processes: tuple[RunningProcess, ...]) -> None:
+        for process in processes:
+            self._ready[process.role] = process
+        roles = self._config.role_addresses()
+        if len(self._ready) == len(roles):
+            self._on_ready(Ready(tuple(self._ready[role] for role in roles)))
+
+    async def _pause(self, pause_ms: float) -> None:
+        try:
+            async with asyncio.timeout(pause_ms / 1000):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+
+async def run_node(
+    config_file: Path, on_ready: Callable[[Ready], None], say: Callable[[str], None]
+) -> None:
+    """Be the node of ``config_file`` until SIGTERM or SIGINT; raises why it could not go on."""
+    config = load(config_file)
+    require_identity(RealDisk(config.data_path), config, str(config_file))
+    lock = DirectoryLock(config.data_path, LOCK_PATIENCE_MS)
+    try:
+        supervisor = Supervisor(config, config_file, on_ready, say)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, supervisor.stop)
+        await supervisor.run()
+    finally:
+        lock.release()
+
+
+def main(arguments: list[str]) -> int:
+    """``python -m quorate.node.supervisor FILE``: a node that ``quorate up`` has started."""
+    die_with_parent()
+    try:
+        asyncio.run(run_node(Path(arguments[0]), report, lambda line: print_line(line)))
+    except QuorateError as error:
+        report(failed(error))
+        return error.exit_code
+    return 0

@@ -1,0 +1,110 @@
+"""The records in a batch, and how they fold to the state of each group.
+
+A batch's payload is a msgpack array of records, each ``[kind, group, …]``.  The fold knows of each
+entry in which batch it was written last: that is where it lives (``live.py``).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+
+from quorate.base.ids import GroupId
+from quorate.raft.core.entries import Entry, HardState
+from quorate.raft.wal.format import Batch
+
+
+class Append(msgspec.Struct, array_like=True, tag=1):
+    """Everything at and after index ``first`` is replaced by ``entries``."""
+
+    group: GroupId
+    first: int
+    entries: list[Entry]
+
+
+class State(msgspec.Struct, array_like=True, tag=2):
+    group: GroupId
+    state: HardState
+
+
+class Cut(msgspec.Struct, array_like=True, tag=3):
+    """The log is discarded up to and including ``index``, which has ``term``."""
+
+    group: GroupId
+    index: int
+    term: int
+
+
+class Relocate(msgspec.Struct, array_like=True, tag=4):
+    """Current entries once more, so that an old segment can go; nothing else changes."""
+
+    group: GroupId
+    entries: list[Entry]
+
+
+Record: TypeAlias = Append | State | Cut | Relocate
+
+_decode = msgspec.msgpack.Decoder(list[Record]).decode
+
+
+class Recovered(NamedTuple):
+    """What the log says of one group."""
+
+    state: HardState
+    cut_index: int
+    cut_term: int
+    entries: list[Entry]
+    """Contiguous, from ``cut_index + 1``."""
+
+
+@dataclass(slots=True)
+class Folded:
+    """A group as the records so far tell it.
+
+    Before the end of the log there may be gaps: entries whose older copies are in segments that
+    are gone come back with a later ``Relocate``.
+    """
+
+    state: HardState = field(default_factory=HardState)
+    state_batch: int = 0
+    """The sequence number of the batch that has the newest ``State``; 0 if there is none."""
+    cut_index: int = 0
+    cut_term: int = 0
+    cut_batch: int = 0
+    entries: dict[int, tuple[Entry, int]] = field(default_factory=dict)
+    """Index to entry and the batch that wrote it last."""
+    last_index: int = 0
+
+    def fold(self, record: Record, sequence: int) -> None:
+        if isinstance(record, State):
+            self.state, self.state_batch = record.state, sequence
+        elif isinstance(record, Cut):
+            self.cut_index, self.cut_term = record.index, record.term
+            self.cut_batch = sequence
+        else:
+            if isinstance(record, Append):
+                for index in range(record.first, self.last_index + 1):
+                    self.entries.pop(index, None)
+                self.last_index = min(self.last_index, record.first - 1)
+            for entry in record.entries:
+                self.entries[entry.index] = (entry, sequence)
+                self.last_index = max(self.last_index, entry.index)
+
+    def missing(self) -> int | None:
+        """The first index between the cut and the end whose entry is not there."""
+        wanted = range(self.cut_index + 1, self.last_index + 1)
+        return next((index for index in wanted if index not in self.entries), None)
+
+    def current(self) -> list[tuple[Entry, int]]:
+        """The entries after the cut, each with the batch that wrote it last."""
+        return [self.entries[i] for i in range(self.cut_index + 1, self.last_index + 1)]
+
+
+def fold(batches: Iterable[Batch]) -> dict[GroupId, Folded]:
+    """Fold batches in the order of the log.  Raises ``msgspec.DecodeError`` on foreign bytes."""
+    groups: dict[GroupId, Folded] = {}
+    for batch in batches:
+        for record in _decode(batch.payload):
+            groups.setdefault(record.group, Folded()).fold(record, batch.sequence)
+    return groups

@@ -1,0 +1,141 @@
+"""What both ends of an RPC connection share.
+
+Frames that are sent within one turn of the loop leave in one write: the first schedules a flush
+for the end of the turn, the others join it.  This is most of what makes calls cheap (a write per
+call more than doubles the CPU of a call).
+
+A peer that breaks the protocol loses this connection, with one line in the trace that names it and
+says why; other connections do not notice.  A bug of our own found on the way stops the process.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from quorate.base.check import Bug
+from quorate.base.errors import ProtocolError, QuorateError
+from quorate.rpc.frames import (
+    MAX_BULK_FRAME_BYTES,
+    MAX_CONTROL_FRAME_BYTES,
+    Header,
+    decode_frame,
+    encode_frame,
+)
+from quorate.runtime.ports import Buffer, Connection, Frame, World
+
+HIGH_BACKLOG_BYTES = 16 << 20
+"""Above this, what wants to send waits until the transport's buffer is low again."""
+
+
+class Channel:
+    """One end of a connection; a ``FrameReceiver``.  Each side says what it does with a frame."""
+
+    connection: Connection
+
+    def __init__(self, world: World, bulk: bool) -> None:
+        self.world = world
+        self.closed = False
+        self._bulk = bulk
+        self._max_bytes = MAX_BULK_FRAME_BYTES if bulk else MAX_CONTROL_FRAME_BYTES
+        self._outbox: list[Frame] = []
+        self._outbox_bytes = 0
+        self._gate = asyncio.Lock()
+
+    def become_bulk(self) -> None:
+        """From here on frames may be large and have payloads."""
+        self._bulk = True
+        self._max_bytes = self.connection.max_frame_bytes = MAX_BULK_FRAME_BYTES
+
+    # What a side defines.
+
+    def describe(self) -> str:
+        """The other end, for the trace."""
+        raise NotImplementedError
+
+    def handle(self, header: Header, payload: memoryview) -> None:
+        """One frame; raises ``ProtocolError`` if it should not be there."""
+        raise NotImplementedError
+
+    def ended(self, error: Exception | None) -> None:
+        """Called once, when no frame will come or leave any more."""
+        raise NotImplementedError
+
+    # FrameReceiver.
+
+    def connected(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def frames_received(self, frames: Sequence[memoryview]) -> None:
+        try:
+            for frame in frames:
+                if self.closed:
+                    return
+                self.handle(*decode_frame(frame, self._bulk))
+        except ProtocolError as error:
+            self.fail(error)
+        except Bug as bug:
+            self.world.stop(bug)
+
+    def disconnected(self, error: Exception | None) -> None:
+        if isinstance(error, ProtocolError) and not self.closed:
+            self._report(error)
+        self._end(error)
+
+    # Sending.
+
+    def send(
+        self,
+        kind: int,
+        call_id: int,
+        timeout_ms: int,
+        body: object,
+        payload: Sequence[Buffer] = (),
+    ) -> None:
+        """Let a frame leave at the end of this turn; ``BadInput`` if it is too large."""
+        frame, size = encode_frame(kind, call_id, timeout_ms, body, payload, self._max_bytes)
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._outbox.append(frame)
+        self._outbox_bytes += size
+
+    def flush(self) -> None:
+        """Hand over what waits, as one write."""
+        if self._outbox and not self.closed:
+            self.connection.send(self._outbox)
+        self._outbox = []
+        self._outbox_bytes = 0
+
+    def backlog_bytes(self) -> int:
+        """What was sent and has not yet left this process."""
+        return self._outbox_bytes + self.connection.buffered_bytes()
+
+    async def room(self) -> None:
+        """Wait, in order of arrival, until the backlog is no longer high."""
+        async with self._gate:
+            if self.backlog_bytes() > HIGH_BACKLOG_BYTES:
+                self.flush()
+                await self.connection.drain()
+
+    # The end.
+
+    def fail(self, error: QuorateError) -> None:
+        """Close because of what the other end did."""
+        if not self.closed:
+            self._report(error)
+            self.close(error)
+
+    def close(self, error: Exception | None = None) -> None:
+        """Close after what was sent has left; nothing more is received."""
+        if not self.closed:
+            self.flush()
+            self.connection.close()
+            self._end(error)
+
+    def _report(self, error: QuorateError) -> None:
+        sentence = f"closed the connection with {self.describe()}: {error.message}"
+        self.world.trace.error(sentence)
+
+    def _end(self, error: Exception | None) -> None:
+        # A close may linger behind bytes that never leave: the end does not wait for it.
+        if not self.closed:
+            self.closed = True
+            self.ended(error)

@@ -1,0 +1,137 @@
+"""The frame: what one message looks like between two processes.
+
+The network port delimits frames; inside, each is
+
+    u32 header length, big endian | header | payload
+
+and the header is a msgpack array ``[kind, call_id, timeout_ms, body]``.  ``body`` is decoded a
+second time, as what the kind and its own tag say.  The payload is raw bytes that no codec touches:
+pieces go to the transport as they are, and the receiver gets a view into the frame.
+
+A control frame has no payload and is at most 1 MiB, so that heartbeats and votes never wait behind
+bulk data; those go over connections of their own (``handshake.Hello.channel``).
+
+Everything a peer can send either decodes here or raises ``ProtocolError``, never anything else.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+
+from quorate.base.codec import encode
+from quorate.base.errors import BadInput, ProtocolError
+from quorate.runtime.ports import Buffer, Frame
+
+T = TypeVar("T")
+
+MAX_CONTROL_FRAME_BYTES = 1 << 20
+MAX_PAYLOAD_BYTES = 8 << 20
+MAX_BULK_FRAME_BYTES = MAX_PAYLOAD_BYTES + (64 << 10)
+MAX_TIMEOUT_MS = 24 * 60 * 60 * 1000
+"""A longer deadline travels as this."""
+
+HELLO: Final = 0
+WELCOME: Final = 1
+REQUEST: Final = 2
+REPLY: Final = 3
+ERROR: Final = 4
+NOTICE: Final = 5
+KIND_NAMES = ("hello", "welcome", "request", "reply", "error", "notice")
+
+CONNECTION = 0
+"""The ``call_id`` of frames that belong to no call; an error with it is about the connection."""
+
+NO_PAYLOAD = memoryview(b"")
+_LENGTH = struct.Struct(">I")
+_pack_length = _LENGTH.pack
+_unpack_length = _LENGTH.unpack_from
+
+
+class Header(msgspec.Struct, array_like=True, gc=False):
+    """The fixed part of a frame.  ``timeout_ms`` is what remains of a request's deadline."""
+
+    kind: Annotated[int, msgspec.Meta(ge=0, lt=len(KIND_NAMES))]
+    call_id: Annotated[int, msgspec.Meta(ge=0)]
+    timeout_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIMEOUT_MS)]
+    body: msgspec.Raw
+
+
+_decode_header = msgspec.msgpack.Decoder(Header).decode
+
+
+def decode_body(decoder: Callable[[msgspec.Raw], T], body: msgspec.Raw) -> T:
+    """``decoder(body)``, with whatever is wrong with the bytes as a ``ProtocolError``."""
+    try:
+        return decoder(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"a message cannot be read: {error}") from None
+
+
+def encode_frame(
+    kind: int,
+    call_id: int,
+    timeout_ms: int,
+    body: object,
+    payload: Sequence[Buffer] = (),
+    max_bytes: int = MAX_CONTROL_FRAME_BYTES,
+) -> tuple[Frame, int]:
+    """A frame in pieces, and its length in bytes; ``BadInput`` if that is above ``max_bytes``."""
+    # A tuple encodes as the array that Header is, in one pass with the body.
+    header = encode((kind, call_id, timeout_ms, body))
+    size = _LENGTH.size + len(header)
+    frame: Frame = (_pack_length(len(header)), header)
+    if payload:
+        size += sum(memoryview(piece).nbytes for piece in payload)
+        frame = (*frame, *payload)
+    if size > max_bytes:
+        what = getattr(type(body), "__struct_config__", None)
+        name = (what and what.tag) or type(body).__name__
+        raise BadInput(
+            f"{KIND_NAMES[kind]} {name} has {size} bytes and the most that may be sent is "
+            f"{max_bytes}: ask for, or send, less at a time"
+        )
+    return frame, size
+
+
+def decode_frame(frame: memoryview, bulk: bool) -> tuple[Header, memoryview]:
+    """Header and payload of a received frame; both are views into it."""
+    size = len(frame)
+    if size < _LENGTH.size:
+        raise ProtocolError(f"a frame has only {size} bytes")
+    end = _unpack_length(frame)[0] + _LENGTH.size
+    if end == size:
+        header = frame[_LENGTH.size :]
+        payload = NO_PAYLOAD
+    elif end > size:
+        raise ProtocolError(f"a frame of {size} bytes has a header that ends at {end}")
+    elif not bulk:
+        raise ProtocolError("a frame on a control connection has a payload")
+    else:
+        header = frame[_LENGTH.size : end]
+        payload = frame[end:]
+    try:
+        return _decode_header(header), payload
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"a frame has no proper header: {error}") from None
+
+
+class _Tagged(msgspec.Struct, array_like=True):
+    tag: str
+
+
+_decode_tagged = msgspec.msgpack.Decoder(_Tagged).decode
+
+
+def tag_of(body: msgspec.Raw) -> str | None:
+    """The tag of a message, whatever else is in it, or ``None`` if it has none."""
+    try:
+        return _decode_tagged(body).tag
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def name_of(message: type[Any]) -> str:
+    """What a message type is called on the wire and in error messages: its tag."""
+    return str(message.__struct_config__.tag)

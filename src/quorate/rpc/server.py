@@ -1,0 +1,350 @@
+"""The answering side.
+
+A handler gets a request and what is known of the call, and returns the reply, a ``Bulk``, or an
+awaitable of either.  A future costs no task.  What it raises crosses the network: a
+``QuorateError`` as its class, anything else as "internal error", with the traceback in the trace
+here.  When the caller's deadline has passed, or its connection is gone, nobody waits for the answer
+and the awaitable is cancelled.
+
+Bounds, for each connection, and what happens at them: 1024 calls under way, or 256 MiB of their
+payloads: ``Overloaded`` at once.  16 MiB of answers that the peer has not read: calls begin only
+when it has; a peer that goes on sending beyond both bounds loses the connection.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import CoroutineType, MappingProxyType
+from typing import Any, NamedTuple, NoReturn
+
+import msgspec
+
+from quorate.base.check import Bug
+from quorate.base.codec import Notice, Request, union_decoder
+from quorate.base.errors import (
+    BadInput,
+    Maybe,
+    Overloaded,
+    ProtocolError,
+    QuorateError,
+    Unavailable,
+)
+from quorate.base.ids import Address
+from quorate.rpc.connection import HIGH_BACKLOG_BYTES, Channel
+from quorate.rpc.deadlines import Deadlines
+from quorate.rpc.frames import (
+    CONNECTION,
+    ERROR,
+    HELLO,
+    KIND_NAMES,
+    MAX_CONTROL_FRAME_BYTES,
+    NOTICE,
+    REPLY,
+    REQUEST,
+    WELCOME,
+    Header,
+    decode_body,
+    name_of,
+    tag_of,
+)
+from quorate.rpc.handshake import HELLO_TIMEOUT_MS, Identity, Welcome, hello_from
+from quorate.runtime.ports import Buffer, Connection, Listener, World
+
+MAX_CONNECTIONS = 1024
+MAX_CALLS_UNDER_WAY = 1024
+MAX_PAYLOAD_BYTES_UNDER_WAY = 256 << 20
+
+
+@dataclass(slots=True)
+class Call:
+    """What a handler knows besides the request."""
+
+    peer: Identity
+    remaining_ms: float
+    """Of the caller's deadline, when the request came."""
+    payload: memoryview
+    """Raw bytes that came with a bulk call; a view into the received frame."""
+
+
+class Bulk(NamedTuple):
+    """The answer to a bulk call that sends raw bytes back."""
+
+    reply: object
+    payload: Sequence[Buffer]
+
+
+Handler = Callable[[Any, Call], object]
+NoticeHandler = Callable[[Any, Identity], None]
+
+
+class _Failure(NamedTuple):
+    """What a handler's coroutine raised, as a value: its task itself never fails."""
+
+    error: BaseException
+
+
+class _Work(NamedTuple):
+    """A call whose answer is not there yet."""
+
+    future: asyncio.Future[Any]
+    call_id: int
+    request: type[Any]
+    payload_bytes: int
+
+
+class _Messages:
+    """Typed messages of one kind and what handles each."""
+
+    def __init__(
+        self, handlers: Mapping[type[Any], Callable[[Any, Any], Any]], owner: Identity
+    ) -> None:
+        self.handlers = dict(handlers)
+        self._owner = owner
+        self._tags = frozenset(name_of(kind) for kind in handlers)
+        # There is no union of nothing; without handlers every message is unknown.
+        self._decode = union_decoder(handlers).decode if handlers else _decode_nothing
+
+    def decode(self, body: msgspec.Raw) -> Any:
+        """The message; ``Unavailable`` if it is unknown, ``ProtocolError`` if it is malformed."""
+        try:
+            return decode_body(self._decode, body)
+        except ProtocolError:
+            tag = tag_of(body)
+            if tag is None or tag in self._tags:
+                raise
+            raise Unavailable(f"{self._owner} does not know the message {tag!r}") from None
+
+
+def _decode_nothing(body: msgspec.Raw) -> NoReturn:
+    raise msgspec.DecodeError("no such messages are handled")
+
+
+class RpcServer:
+    """Answers calls at the addresses it was started on."""
+
+    def __init__(
+        self,
+        world: World,
+        identity: Identity,
+        requests: Mapping[type[Request[Any]], Handler],
+        notices: Mapping[type[Notice], NoticeHandler] = MappingProxyType({}),
+    ) -> None:
+        self.world = world
+        self.identity = identity
+        self.requests = _Messages(requests, identity)
+        self.notices = _Messages(notices, identity)
+        self._listeners: list[Listener] = []
+        self._connections: dict[int, _ServerConnection] = {}
+        self._accepted = 0
+
+    async def start(self, address: Address) -> Listener:
+        """Listen at ``address``; raises ``BadConfiguration`` if that cannot be."""
+        listener = await self.world.network.listen(address, self._accept, MAX_CONTROL_FRAME_BYTES)
+        self._listeners.append(listener)
+        return listener
+
+    async def close(self) -> None:
+        """Stop listening, cancel what is under way, close all connections."""
+        for listener in self._listeners:
+            listener.close()
+        for connection in list(self._connections.values()):
+            connection.close()
+
+    def _accept(self) -> "_ServerConnection":
+        self._accepted += 1
+        return _ServerConnection(self, self._connections, self._accepted)
+
+
+class _ServerConnection(Channel):
+    """One accepted connection and the calls under way on it."""
+
+    def __init__(
+        self, server: RpcServer, connections: "dict[int, _ServerConnection]", number: int
+    ) -> None:
+        super().__init__(server.world, bulk=False)
+        self._server = server
+        self._requests = server.requests
+        self._connections = connections
+        self._number = number
+        self._peer: Identity | None = None
+        self._under_way: dict[int, _Work] = {}
+        self._payload_bytes = 0
+        self._last_work = 0
+        self._deadlines = Deadlines(server.world.clock, self._under_way, self._cancel)
+
+    def describe(self) -> str:
+        who = "an unknown peer" if self._peer is None else str(self._peer)
+        return f"{who} at {self.connection.peer}"
+
+    # Beginning and end.
+
+    def connected(self, connection: Connection) -> None:
+        super().connected(connection)
+        self._connections[self._number] = self
+        self._hello_timer = self.world.clock.call_later(HELLO_TIMEOUT_MS, self._no_hello)
+        if len(self._connections) > MAX_CONNECTIONS:
+            self._refuse(
+                Overloaded(f"{self._server.identity} has {MAX_CONNECTIONS} connections already")
+            )
+
+    def ended(self, error: Exception | None) -> None:
+        self._hello_timer.cancel()
+        self._connections.pop(self._number, None)
+        self._deadlines.close()
+        for number in list(self._under_way):
+            self._cancel(number)
+
+    def _no_hello(self) -> None:
+        self._refuse(ProtocolError(f"no hello came within {HELLO_TIMEOUT_MS} ms"))
+
+    def _refuse(self, error: QuorateError) -> None:
+        """Say why in one sentence, and close."""
+        self.send(ERROR, CONNECTION, 0, error.info())
+        self.fail(error)
+
+    def _greet(self, header: Header) -> None:
+        try:
+            hello = hello_from(header, self._server.identity)
+        except QuorateError as error:
+            self._refuse(error)
+            return
+        self._hello_timer.cancel()
+        self._peer = hello.identity
+        if hello.channel == "bulk":
+            self.become_bulk()
+        self.send(WELCOME, CONNECTION, 0, Welcome(self._server.identity))
+
+    # Frames.
+
+    def handle(self, header: Header, payload: memoryview) -> None:
+        peer = self._peer
+        if peer is None:
+            self._greet(header)
+        elif header.kind == REQUEST:
+            self._request(header, payload, peer)
+        elif header.kind == NOTICE:
+            self._notice(header.body, peer)
+        elif header.kind != HELLO:  # a repeated hello was duplicated on its way
+            raise ProtocolError(f"a client does not send {KIND_NAMES[header.kind]}")
+
+    def _notice(self, body: msgspec.Raw, peer: Identity) -> None:
+        try:
+            notice = self._server.notices.decode(body)
+        except Unavailable:
+            return  # of a newer release: a notice is a hint that may always be lost
+        try:
+            self._server.notices.handlers[type(notice)](notice, peer)
+        except Exception:
+            self.world.trace.error(
+                f"the handler of {name_of(type(notice))} failed:\n{traceback.format_exc()}"
+            )
+
+    def _request(self, header: Header, payload: memoryview, peer: Identity) -> None:
+        try:
+            request = self._requests.decode(header.body)
+            crowded = self._admit(len(payload))
+        except Unavailable as error:
+            self.send(ERROR, header.call_id, 0, error.info())
+            return
+        kind = type(request)
+        handler = self._requests.handlers[kind]
+        call = Call(peer, header.timeout_ms, payload)
+        result: object
+        if crowded:
+            result = self._when_read(handler, request, call)
+        else:
+            try:
+                result = handler(request, call)
+            except Exception as error:
+                self._reply_error(header.call_id, kind, error)
+                return
+        if isinstance(result, CoroutineType):
+            result = self.world.spawn(_outcome(result), name_of(kind))
+        if isinstance(result, asyncio.Future):
+            self._await(_Work(result, header.call_id, kind, len(payload)), header.timeout_ms)
+        else:
+            self._reply(header.call_id, kind, result)
+
+    def _admit(self, payload_bytes: int) -> bool:
+        """Judge one more call by the bounds: whether it must wait until answers have been read."""
+        crowded = self.backlog_bytes() > HIGH_BACKLOG_BYTES
+        if (
+            len(self._under_way) < MAX_CALLS_UNDER_WAY
+            and self._payload_bytes + payload_bytes <= MAX_PAYLOAD_BYTES_UNDER_WAY
+        ):
+            return crowded
+        if crowded:
+            raise ProtocolError("it sends calls and does not read the answers")
+        raise Overloaded(
+            f"{self._server.identity} has {len(self._under_way)} calls of this connection under "
+            "way: send fewer at a time"
+        )
+
+    async def _when_read(self, handler: Handler, request: Any, call: Call) -> object:
+        await self.room()
+        result = handler(request, call)
+        return await result if isinstance(result, Awaitable) else result
+
+    # Answers.
+
+    def _await(self, work: _Work, timeout_ms: int) -> None:
+        self._last_work = number = self._last_work + 1
+        self._under_way[number] = work
+        self._payload_bytes += work.payload_bytes
+        self._deadlines.add(number, timeout_ms)
+        work.future.add_done_callback(partial(self._finished, number))
+
+    def _cancel(self, number: int) -> None:
+        """Nobody waits for this answer any more."""
+        work = self._under_way.pop(number)
+        self._payload_bytes -= work.payload_bytes
+        work.future.cancel()
+
+    def _finished(self, number: int, future: asyncio.Future[Any]) -> None:
+        error: BaseException | None
+        if future.cancelled():
+            error = Maybe(f"{self._server.identity} gave up this call; it may have been executed")
+        elif (error := future.exception()) is None:
+            result = future.result()
+            error = result.error if isinstance(result, _Failure) else None
+        work = self._under_way.pop(number, None)
+        if isinstance(error, Bug):
+            self.world.stop(error)
+        elif work is not None:
+            self._payload_bytes -= work.payload_bytes
+            if error is None:
+                self._reply(work.call_id, work.request, result)
+            else:
+                self._reply_error(work.call_id, work.request, error)
+
+    def _reply(self, call_id: int, request: type[Any], result: object) -> None:
+        payload: Sequence[Buffer] = ()
+        if isinstance(result, Bulk):
+            payload = result.payload if self._bulk else ()
+            result = result.reply
+        try:
+            self.send(REPLY, call_id, 0, result, payload)
+        except Exception as error:  # too large, or of a type that the codec does not know
+            self._reply_error(call_id, request, error)
+
+    def _reply_error(self, call_id: int, request: type[Any], error: BaseException) -> None:
+        if not isinstance(error, QuorateError):
+            text = "".join(traceback.format_exception(error))
+            self.world.trace.error(f"the handler of {name_of(request)} failed:\n{text}")
+            error = QuorateError(
+                f"internal error of {self._server.identity} in {name_of(request)}: its trace has "
+                "the details"
+            )
+        try:
+            self.send(ERROR, call_id, 0, error.info())
+        except BadInput as large:
+            self.send(ERROR, call_id, 0, large.info())
+
+
+async def _outcome(work: Awaitable[object]) -> object:
+    try:
+        return await work
+    except (Exception, Bug) as error:
+        return _Failure(error)

@@ -1,0 +1,272 @@
+"""Frames over TCP: a length of four bytes, big-endian, and that many bytes.
+
+Receiving works in batches.  Small frames gather in one buffer that is reused; all that are whole
+after a read are copied out once, together, and handed over as views of that copy.  A large frame
+gets memory of its own and is received straight into it.  Sending hands a whole batch to the
+transport at once; small pieces are joined, large ones are not copied.
+
+An address off loopback needs mutual TLS on both sides, and is refused without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+
+from quorate.base.errors import BadConfiguration, BadInput, ProtocolError, Unavailable
+from quorate.base.ids import Address
+from quorate.runtime.ports import Buffer, Connection, Frame, FrameReceiver, Listener
+from quorate.runtime.real.tls import TlsContexts
+
+_HEADER_BYTES = 4
+_BUFFER_BYTES = 64 << 10
+_LARGE_BYTES = _BUFFER_BYTES // 2
+"""A frame above this gets memory of its own; a piece above this is not joined with others."""
+_HIGH_WATER_BYTES = 1 << 20
+_BACKLOG = 512
+
+
+class RealConnection(asyncio.BufferedProtocol):
+    """One end of a connection: the protocol that asyncio drives and the port's ``Connection``."""
+
+    def __init__(self, receiver: FrameReceiver, max_frame_bytes: int, peer: str = "") -> None:
+        self.max_frame_bytes = max_frame_bytes
+        self._receiver = receiver
+        self._peer = peer
+        self._transport: asyncio.Transport | None = None
+        self._error: Exception | None = None
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._filled = 0
+        self._large: bytearray | None = None
+        self._large_filled = 0
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert_transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self._transport = assert_transport
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        if not self._peer:
+            name = transport.get_extra_info("peername")
+            self._peer = f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "a peer"
+        raw = transport.get_extra_info("socket")
+        if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._receiver.connected(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._large is not None:
+            return memoryview(self._large)[self._large_filled :]
+        return memoryview(self._buffer)[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._large is None:
+            self._filled += nbytes
+            self._parse()
+            return
+        self._large_filled += nbytes
+        if self._large_filled == len(self._large):
+            frame, self._large = self._large, None
+            self._hand_over([memoryview(frame)])
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._writable.set()
+        error = self._error
+        if error is None and exc is not None:
+            error = Unavailable(f"the connection to {self._peer} broke: {exc}")
+        self._receiver.disconnected(error)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def _parse(self) -> None:
+        """Hand over the whole frames of the buffer and make room for the rest."""
+        buffer, filled = self._buffer, self._filled
+        spans = []
+        position = length = 0
+        while filled - position >= _HEADER_BYTES:
+            length = int.from_bytes(buffer[position : position + _HEADER_BYTES], "big")
+            if not 0 < length <= self.max_frame_bytes:
+                break
+            start = position + _HEADER_BYTES
+            if filled - start < length:
+                break
+            spans.append((start, start + length))
+            position = start + length
+        if spans:
+            batch = memoryview(bytes(memoryview(buffer)[:position]))
+            self._hand_over([batch[start:end] for start, end in spans])
+        rest = filled - position
+        if rest >= _HEADER_BYTES and not 0 < length <= self.max_frame_bytes:
+            self._filled = 0
+            self._break(length)
+        elif rest >= _HEADER_BYTES and length > _LARGE_BYTES:
+            self._large = bytearray(length)
+            self._large_filled = rest - _HEADER_BYTES
+            self._large[: self._large_filled] = memoryview(buffer)[
+                position + _HEADER_BYTES : filled
+            ]
+            self._filled = 0
+        else:
+            buffer[:rest] = buffer[position:filled]
+            self._filled = rest
+
+    def _hand_over(self, frames: list[memoryview]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._receiver.frames_received(frames)
+
+    def _break(self, length: int) -> None:
+        if self._transport is not None and self._error is None:
+            self._error = ProtocolError(
+                f"{self._peer} sent a frame of {length} bytes; "
+                f"1 to {self.max_frame_bytes} are allowed here"
+            )
+            self._transport.abort()
+
+    # What the owner calls.
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        pieces: list[Buffer] = []
+        small: list[Buffer] = []
+        for frame in frames:
+            small.append(sum(map(_size, frame)).to_bytes(_HEADER_BYTES, "big"))
+            for piece in frame:
+                if _size(piece) <= _LARGE_BYTES:
+                    small.append(piece)
+                else:
+                    pieces.append(b"".join(small))
+                    pieces.append(piece)
+                    small = []
+        if small:
+            pieces.append(b"".join(small))
+        # Not ``writelines``: asyncio's joins, and uvloop gathers the writes of a turn by itself.
+        for piece in pieces:
+            transport.write(piece)
+
+    def buffered_bytes(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    async def drain(self) -> None:
+        await self._writable.wait()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _size(piece: Buffer) -> int:
+    return piece.nbytes if isinstance(piece, memoryview) else len(piece)
+
+
+class RealListener:
+    def __init__(self, server: asyncio.Server, address: Address) -> None:
+        self._server = server
+        self._address = address
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    def close(self) -> None:
+        self._server.close()
+
+
+class RealNetwork:
+    """The network port."""
+
+    def __init__(self, tls: TlsContexts | None = None) -> None:
+        self._tls = tls
+
+    async def listen(
+        self, address: Address, accept: Callable[[], FrameReceiver], max_frame_bytes: int
+    ) -> Listener:
+        host, port = self._allowed(address)
+        try:
+            server = await asyncio.get_running_loop().create_server(
+                lambda: RealConnection(accept(), max_frame_bytes),
+                host,
+                port,
+                ssl=None if self._tls is None else self._tls.server,
+                backlog=_BACKLOG,
+            )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise BadConfiguration(
+                    f"the address {address} is taken by another process: "
+                    "stop it, or choose another port"
+                ) from error
+            raise BadConfiguration(
+                f"cannot listen at {address}: {error.strerror or error}"
+            ) from error
+        port = server.sockets[0].getsockname()[1]
+        return RealListener(server, Address(f"{address.rpartition(':')[0]}:{port}"))
+
+    async def connect(
+        self, address: Address, receiver: FrameReceiver, max_frame_bytes: int, timeout_ms: float
+    ) -> Connection:
+        host, port = self._allowed(address)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000.0):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: RealConnection(receiver, max_frame_bytes, address),
+                    host,
+                    port,
+                    ssl=None if self._tls is None else self._tls.client,
+                )
+                return connection
+        except TimeoutError:
+            raise Unavailable(
+                f"no connection to {address} within {timeout_ms:.0f} ms: "
+                "see whether that machine runs and can be reached"
+            ) from None
+        except OSError as error:
+            if isinstance(error, ConnectionRefusedError):
+                raise Unavailable(
+                    f"nobody listens at {address}: see whether that process runs"
+                ) from error
+            raise Unavailable(f"cannot connect to {address}: {error.strerror or error}") from error
+
+    def _allowed(self, address: Address) -> tuple[str, int]:
+        host, port = split_address(address)
+        if self._tls is None and not is_loopback(host):
+            raise BadConfiguration(
+                f"the address {address} is not on loopback, so it needs mutual TLS: "
+                "give the paths ca, cert and key in [tls]"
+            )
+        return host, port
+
+
+def split_address(address: Address) -> tuple[str, int]:
+    """Host and port of ``host:port`` (``[host]:port`` for IPv6); raises ``BadInput``."""
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise BadInput(f"{address!r} is not an address: write HOST:PORT, such as 127.0.0.1:7400")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` can be reached from this machine alone."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,341 @@
+"""The simulated network: streams of frames between addresses, in memory, that fail like TCP.
+
+What is sent is joined into fresh ``bytes``, so no object is ever shared between two processes.
+Without faults a batch arrives whole, in order, after the link's delay and the time its bytes take.
+With faults a frame may be lost, come twice or come late, even within a connection; frames into a
+blocked direction, or to a machine without power, vanish silently.
+
+The end of a connection (close, or death of a process: the kernel resets it) travels like a frame,
+in order; where the way is blocked or its machine has no power, it is held until that is over, as
+the peer of a real machine hears nothing until packets pass again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+from quorate.base.errors import BadConfiguration, ProtocolError, Unavailable
+from quorate.base.ids import Address
+from quorate.runtime.ports import Connection, Frame, FrameReceiver, Listener
+from quorate.runtime.simulated.faults import Faults
+from quorate.runtime.simulated.loop import SimulatedLoop
+from quorate.runtime.simulated.process import SimulatedProcess
+
+_BUFFER_BYTES = 1 << 20
+"""``drain`` waits while more than this has not left."""
+
+
+class SimulatedWire:
+    """What all machines are plugged into: faults, listeners, and ends that wait to be heard."""
+
+    def __init__(self, loop: SimulatedLoop, source: random.Random) -> None:
+        self.loop = loop
+        self.random = source
+        self.faults = Faults(on_unblock=self.release)
+        self.listeners: dict[Address, SimulatedListener] = {}
+        self.frames_sent = 0
+        self.frames_lost = 0
+        self._without_power: set[str] = set()
+        self._held: list[tuple[SimulatedConnection, Exception | None]] = []
+        self._next_port = 50_000
+
+    def cut(self, source: str, target: str) -> bool:
+        """Nothing passes from ``source`` to ``target`` at present."""
+        return (
+            self.faults.is_blocked(source, target)
+            or source in self._without_power
+            or target in self._without_power
+        )
+
+    def power(self, machine: str, on: bool) -> None:
+        if on:
+            self._without_power.discard(machine)
+            self.release()
+        else:
+            self._without_power.add(machine)
+
+    def delay_s(self, source: str, target: str) -> float:
+        return self.faults.link(source, target).delay_s(self.random)
+
+    def end(self, receiving: SimulatedConnection, error: Exception | None) -> None:
+        """Tell ``receiving`` that its other end is gone, as soon as anything passes."""
+        if self.cut(receiving.other.machine, receiving.machine):
+            self._held.append((receiving, error))
+        else:
+            receiving.other.schedule(receiving.hear_end, error)
+
+    def release(self) -> None:
+        held, self._held = self._held, []
+        for receiving, error in held:
+            if receiving.process.alive:
+                self.end(receiving, error)
+
+    def free_address(self, address: Address) -> Address:
+        """Port 0 becomes a free one, as on a real machine."""
+        if not address.endswith(":0"):
+            return address
+        self._next_port += 1
+        return Address(f"{address[:-1]}{self._next_port}")
+
+
+class SimulatedConnection:
+    """One end; ``other`` is the other."""
+
+    def __init__(
+        self, wire: SimulatedWire, process: SimulatedProcess, peer: str, max_frame_bytes: int
+    ) -> None:
+        self.max_frame_bytes = max_frame_bytes
+        self.process = process
+        self.machine = process.machine
+        self.other: SimulatedConnection
+        self._receiver: FrameReceiver | None = None
+        self._wire = wire
+        self._peer = peer
+        self._open = True
+        self._left_at = 0.0
+        self.arrived_at = 0.0
+        """When the last thing sent in order gets to the other end."""
+
+    @property
+    def peer(self) -> str:
+        return self._peer
+
+    def start(self, receiver: FrameReceiver) -> None:
+        self._receiver = receiver
+        receiver.connected(self)
+
+    def send(self, frames: Sequence[Frame]) -> None:
+        self.process.require_alive()
+        if not self._open:
+            return
+        joined = [b"".join(frame) for frame in frames]
+        wire, here, there = self._wire, self.machine, self.other.machine
+        link = wire.faults.link(here, there)
+        size = sum(map(len, joined))
+        self._left_at = max(wire.loop.time(), self._left_at) + size / (1000.0 * link.bytes_per_ms)
+        wire.frames_sent += len(joined)
+        if wire.cut(here, there):
+            wire.frames_lost += len(joined)
+            return
+        if link.damages():
+            joined = self._damage(joined)
+        if joined:
+            self.schedule(self.other.arrive, joined)
+
+    def _damage(self, frames: list[bytes]) -> list[bytes]:
+        """Take out what is lost, comes late or comes twice; what stays arrives in order."""
+        wire = self._wire
+        link = wire.faults.link(self.machine, self.other.machine)
+        draw = wire.random.random
+        kept = []
+        for frame in frames:
+            if draw() < link.loss:
+                wire.frames_lost += 1
+                continue
+            late = draw() < link.reorder
+            if not late:
+                kept.append(frame)
+            if late or draw() < link.duplicate:
+                when = max(self._left_at, self.arrived_at) + link.late_s(wire.random)
+                wire.loop.call_at(
+                    when, self.other.arrive, [frame], context=self.other.process.context
+                )
+        return kept
+
+    def schedule(self, callback: Callable[..., object], *args: object) -> None:
+        """Have the other end's ``callback`` called after the delay, behind what went before."""
+        wire = self._wire
+        start = max(wire.loop.time(), self._left_at)
+        when = start + wire.delay_s(self.machine, self.other.machine)
+        self.arrived_at = max(self.arrived_at, when)
+        wire.loop.call_at(self.arrived_at, callback, *args, context=self.other.process.context)
+
+    def arrive(self, frames: list[bytes]) -> None:
+        """At the receiving end: hand over what passes the limit, up to the first that does not."""
+        receiver = self._receiver
+        if not self._open or receiver is None:
+            return
+        if self._wire.cut(self.other.machine, self.machine):
+            self._wire.frames_lost += len(frames)
+            return
+        limit = self.max_frame_bytes
+        for position, frame in enumerate(frames):
+            if not 0 < len(frame) <= limit:
+                if position:
+                    receiver.frames_received([memoryview(f) for f in frames[:position]])
+                self._break(
+                    ProtocolError(
+                        f"{self._peer} sent a frame of {len(frame)} bytes; "
+                        f"1 to {limit} are allowed here"
+                    )
+                )
+                return
+        receiver.frames_received([memoryview(frame) for frame in frames])
+
+    def hear_end(self, error: Exception | None) -> None:
+        if self._open:
+            self._open = False
+            if self._receiver is not None:
+                self._receiver.disconnected(error)
+
+    def _break(self, error: Exception) -> None:
+        if self._open:
+            self._wire.end(self.other, None)
+            self.hear_end(error)
+
+    def buffered_bytes(self) -> int:
+        link = self._wire.faults.link(self.machine, self.other.machine)
+        waiting_s = max(0.0, self._left_at - self._wire.loop.time())
+        return int(waiting_s * 1000.0 * link.bytes_per_ms)
+
+    async def drain(self) -> None:
+        self.process.require_alive()
+        while self._open and (buffered := self.buffered_bytes()) > _BUFFER_BYTES:
+            link = self._wire.faults.link(self.machine, self.other.machine)
+            await asyncio.sleep((buffered - _BUFFER_BYTES + 1) / (1000.0 * link.bytes_per_ms))
+
+    def close(self) -> None:
+        self.process.require_alive()
+        if self._open and self._receiver is not None:
+            self._open = False
+            loop, context = self._wire.loop, self.process.context
+            loop.call_soon(self._receiver.disconnected, None, context=context)
+            self._wire.end(self.other, None)
+
+    def abandon(self, error: Exception | None) -> None:
+        """The owner is gone (killed, or gave up connecting): only the other end is told."""
+        if self._open:
+            self._open = False
+            self._wire.end(self.other, error)
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+
+class SimulatedListener:
+    def __init__(
+        self,
+        network: SimulatedNetwork,
+        address: Address,
+        accept: Callable[[], FrameReceiver],
+        max_frame_bytes: int,
+    ) -> None:
+        self.network = network
+        self.max_frame_bytes = max_frame_bytes
+        self._address = address
+        self._accept = accept
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    def close(self) -> None:
+        listeners = self.network.wire.listeners
+        if listeners.get(self._address) is self:
+            del listeners[self._address]
+
+    def welcome(self, connection: SimulatedConnection) -> None:
+        """Runs in the listening process."""
+        if connection.is_open:
+            connection.start(self._accept())
+
+
+class SimulatedNetwork:
+    """The network port of one process."""
+
+    def __init__(self, wire: SimulatedWire, process: SimulatedProcess) -> None:
+        self.wire = wire
+        self.process = process
+        self._listeners: list[SimulatedListener] = []
+        self._connections: list[SimulatedConnection] = []
+        self._prune_at = 32
+        process.on_kill.append(self._killed)
+
+    async def listen(
+        self, address: Address, accept: Callable[[], FrameReceiver], max_frame_bytes: int
+    ) -> Listener:
+        self.process.require_alive()
+        address = self.wire.free_address(address)
+        if address in self.wire.listeners:
+            raise BadConfiguration(
+                f"the address {address} is taken by another process: "
+                "stop it, or choose another port"
+            )
+        listener = SimulatedListener(self, address, accept, max_frame_bytes)
+        self.wire.listeners[address] = listener
+        self._listeners.append(listener)
+        return listener
+
+    async def connect(
+        self, address: Address, receiver: FrameReceiver, max_frame_bytes: int, timeout_ms: float
+    ) -> Connection:
+        self.process.require_alive()
+        try:
+            async with asyncio.timeout(timeout_ms / 1000.0):
+                return await self._establish(address, receiver, max_frame_bytes)
+        except TimeoutError:
+            raise Unavailable(
+                f"no connection to {address} within {timeout_ms:.0f} ms: "
+                "see whether that machine runs and can be reached"
+            ) from None
+
+    async def _establish(
+        self, address: Address, receiver: FrameReceiver, max_frame_bytes: int
+    ) -> Connection:
+        wire, here = self.wire, self.process.machine
+        there = self._machine_of(address)
+        await self._passes(here, there)
+        await asyncio.sleep(wire.delay_s(here, there))
+        await self._passes(here, there)
+        listener = wire.listeners.get(address)
+        if listener is None:
+            await self._passes(there, here)
+            await asyncio.sleep(wire.delay_s(there, here))
+            raise Unavailable(f"nobody listens at {address}: see whether that process runs")
+        server = listener.network
+        near = SimulatedConnection(wire, self.process, address, max_frame_bytes)
+        far = SimulatedConnection(wire, server.process, self.process.name, listener.max_frame_bytes)
+        near.other, far.other = far, near
+        self._own(near)
+        server._own(far)
+        back_s = wire.delay_s(there, here)
+        far.arrived_at = wire.loop.time() + back_s  # nothing overtakes the acceptance
+        wire.loop.call_soon(listener.welcome, far, context=server.process.context)
+        try:
+            await asyncio.sleep(back_s)
+            await self._passes(there, here)
+        except BaseException:
+            near.abandon(None)
+            raise
+        if not near.is_open:
+            raise Unavailable(f"the connection to {address} was reset: see whether it runs")
+        near.start(receiver)
+        return near
+
+    def _machine_of(self, address: Address) -> str:
+        listener = self.wire.listeners.get(address)
+        if listener is not None:
+            return listener.network.process.machine
+        return address.partition(":")[0]
+
+    async def _passes(self, source: str, target: str) -> None:
+        """Return if the way is open; else wait for the caller's deadline, as a SYN does."""
+        if self.wire.cut(source, target):
+            await self.wire.loop.create_future()
+
+    def _own(self, connection: SimulatedConnection) -> None:
+        self._connections.append(connection)
+        if len(self._connections) > self._prune_at:
+            self._connections = [end for end in self._connections if end.is_open]
+            self._prune_at = 2 * len(self._connections) + 32
+
+    def _killed(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+        for connection in self._connections:
+            connection.abandon(
+                Unavailable(f"the connection to {connection.other.peer} was reset: it died")
+            )

@@ -1,0 +1,160 @@
+"""What goes wrong in a run, as data: the options of a seed, and the two nemeses that act on them.
+
+Everything is drawn from the seed, also which kinds of fault are *off*: a run without message loss
+finds other bugs than one with it.  Faults end before the run does, so that progress can be asked
+for; only a damaged disk stays as it is (at most one, so that a quorum of disks remains).
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from quorate.raft.wal.format import batch_bytes, decode_batch_header
+from quorate.runtime.simulated.faults import Link
+from quorate.runtime.simulated.inodes import FileInode
+from quorate.runtime.simulated.world import Simulation
+from quorate.simulator.cluster import RaftCluster
+
+
+@dataclass(slots=True)
+class Options:
+    """What one seed draws.  Times in virtual ms, rates per frame."""
+
+    nodes: int
+    groups: int
+    clients: int
+    link: Link
+    sync_ms: tuple[float, float]
+    crashes: int
+    partitions: int
+    power_losses: bool
+    """Crashes are power losses half of the time; otherwise only processes are killed."""
+    one_way: bool
+    flip_bit_on: str | None
+    """The node on whose log one bit is flipped while it is down."""
+
+
+def draw(rng: random.Random) -> Options:
+    lossy, late, double = rng.random() < 0.4, rng.random() < 0.4, rng.random() < 0.4
+    nodes = rng.choice((3, 3, 5))
+    return Options(
+        nodes=nodes,
+        groups=rng.choice((1, 1, 2, 3)),
+        clients=rng.randint(2, 5),
+        link=Link(
+            delay_ms=rng.choice(((0.1, 1.0), (0.5, 5.0), (1.0, 25.0))),
+            loss=rng.uniform(0.005, 0.08) if lossy else 0.0,
+            duplicate=rng.uniform(0.01, 0.1) if double else 0.0,
+            reorder=rng.uniform(0.01, 0.2) if late else 0.0,
+        ),
+        sync_ms=rng.choice(((0.2, 1.0), (0.5, 5.0), (5.0, 30.0))),
+        crashes=rng.randint(3, 9),
+        partitions=rng.randint(3, 8),
+        power_losses=rng.random() < 0.8,
+        one_way=rng.random() < 0.5,
+        flip_bit_on=f"n{rng.randint(1, nodes)}" if rng.random() < 0.3 else None,
+    )
+
+
+@dataclass(slots=True)
+class FaultCounts:
+    crashes: int = 0
+    power_losses: int = 0
+    partitions: int = 0
+    flipped_bits: int = 0
+
+
+@dataclass(slots=True)
+class Nemesis:
+    """Makes ``options`` happen to ``cluster``, between the start and ``end_ms``."""
+
+    simulation: Simulation
+    cluster: RaftCluster
+    options: Options
+    rng: random.Random
+    end_ms: float
+    counts: FaultCounts = field(default_factory=FaultCounts)
+
+    def schedule(self) -> None:
+        """Spread crashes and partitions over the time."""
+        for _ in range(self.options.crashes):
+            self._at(self.rng.uniform(500, self.end_ms - 3_000), self._crash)
+        for _ in range(self.options.partitions):
+            self._at(self.rng.uniform(500, self.end_ms - 3_000), self._partition)
+
+    def heal(self) -> None:
+        """The end of all faults: everything that can run does, over a good network."""
+        self.simulation.faults.heal()
+        self.simulation.faults.default = Link()
+        for name in self.cluster.names:
+            if not self.cluster.is_up(name):
+                self.cluster.start(name)
+
+    def _at(self, delay_ms: float, act: Callable[[], None]) -> None:
+        self.simulation.loop.call_later(delay_ms / 1000, act)
+
+    def _crash(self) -> None:
+        """One node, or sometimes all of them, for a while."""
+        everyone = self.rng.random() < 0.15
+        victims = self.cluster.names if everyone else [self._victim()]
+        self.counts.crashes += 1
+        for name in victims:
+            if not self.cluster.is_up(name):
+                continue
+            if self.options.power_losses and self.rng.random() < 0.5:
+                self.counts.power_losses += 1
+                self.cluster.power_loss(name)
+            else:
+                self.cluster.kill_process(name)
+            if name == self.options.flip_bit_on and not self.counts.flipped_bits:
+                self._flip_bit(name)
+            self._at(self.rng.choice((50, 300, 1_500)) * self.rng.random(), self._restarter(name))
+
+    def _victim(self) -> str:
+        """The leader more often than chance: it has more to lose."""
+        leader = self.cluster.leader(self.rng.choice(self.cluster.groups))
+        if leader is not None and self.rng.random() < 0.5:
+            return leader
+        return self.rng.choice(self.cluster.names)
+
+    def _restarter(self, name: str) -> Callable[[], None]:
+        def restart() -> None:
+            if not self.cluster.is_up(name):
+                self.cluster.start(name)
+
+        return restart
+
+    def _flip_bit(self, name: str) -> None:
+        """In the last batch of its log that was written whole, which may have been acknowledged."""
+        disk = self.simulation.machine(name).disk
+        log = disk.directory(("raft", "log"))
+        newest = max(entry for entry in log.entries if entry.endswith(".seg"))
+        file = log.entries[newest]
+        data = bytes(file.current) if isinstance(file, FileInode) else b""
+        offset, last = 512, None
+        while (header := decode_batch_header(data, offset)) is not None:
+            last = (offset, batch_bytes(header.payload_bytes))
+            offset += last[1]
+        if last is not None:
+            self.counts.flipped_bits += 1
+            disk.flip_bit(
+                f"raft/log/{newest}", last[0] + self.rng.randrange(last[1]), self.rng.randrange(8)
+            )
+
+    def _partition(self) -> None:
+        """Two sides, or one machine alone, or one direction; clients stay where they are."""
+        self.counts.partitions += 1
+        names = list(self.cluster.names)
+        self.rng.shuffle(names)
+        size = self.rng.randint(1, len(names) // 2)
+        side, rest = names[:size], names[size:]
+        faults = self.simulation.faults
+        if self.options.one_way and self.rng.random() < 0.4:
+            pairs = [(a, b) for a in side for b in rest]
+            if self.rng.random() < 0.5:
+                pairs = [(b, a) for a, b in pairs]
+            for a, b in pairs:
+                faults.block(a, b)
+        else:
+            faults.partition(side, rest)
+        self._at(self.rng.uniform(200, 2_500), faults.heal)
