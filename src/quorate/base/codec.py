@@ -32,8 +32,12 @@ class Request(msgspec.Struct, Generic[R], array_like=True):
     """A call to another process; the answer is an ``R``."""
 
 
-class Command(msgspec.Struct, Generic[R], array_like=True):
-    """A change of a state machine, as it stands in the log; applying it gives an ``R``."""
+class Command(msgspec.Struct, Generic[R], array_like=True, forbid_unknown_fields=True):
+    """A change of a state machine, as it stands in the log; applying it gives an ``R``.
+
+    A field that this build does not know is refused, not passed over: a replica that ignored what
+    others obey would part from them.
+    """
 
 
 class Query(msgspec.Struct, Generic[R], array_like=True):

@@ -93,10 +93,10 @@ class TypedMachine:
                 reply = outcome_of(self.execute(meta, self._commands.decode(raw)))
             except QuorateError as error:
                 reply = outcome_of(error)
-            except msgspec.DecodeError as error:
-                # Refused by every replica alike: the feature level keeps commands that only some
-                # replicas know out of the log.
-                reply = outcome_of(BadInput(f"not a command of this state machine: {error}"))
+            except msgspec.DecodeError:
+                # Refused by every replica alike, in words of our own (the reply is replicated
+                # state): the feature level keeps commands that only some know out of the log.
+                reply = outcome_of(BadInput("not a command of this state machine"))
             replies.append(reply)
         return replies
 

@@ -12,6 +12,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
@@ -20,13 +21,15 @@ from quorate.base.errors import BadInput, QuorateError, Unavailable
 from quorate.base.ids import Address, ClusterId, NodeId
 from quorate.gfs.client import FileSystem
 from quorate.gfs.messages import ListServers, ServerStatus
-from quorate.node.config import TlsPaths
+from quorate.mapreduce.client import JobClient
+from quorate.mapreduce.core.commands import WorkerStatus
 from quorate.node.local_cluster import DEFAULT_PORT
 from quorate.node.messages import DescribeNode, NodeDescription, NodeEntry
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.runtime.ports import World
-from quorate.runtime.real.world import run_real
+from quorate.runtime.real.tls import TlsPaths
+from quorate.runtime.real.world import close_world, real_world, run
 
 P = ParamSpec("P")
 
@@ -88,12 +91,44 @@ class Cluster:
             return reply.servers
         return []
 
+    async def workers(self) -> list[WorkerStatus]:
+        """Those that the leader of the job group knows; none if there is no leader."""
+        jobs = JobClient(self.world, self.rpc, self.addresses, timeout_ms=DESCRIBE_MS)
+        try:
+            return await jobs.workers()
+        except Unavailable:
+            return []
+
 
 async def _ask(rpc: RpcClient, address: Address) -> NodeDescription | QuorateError:
     try:
         return await rpc.call(address, DescribeNode(), timeout_ms=DESCRIBE_MS)
     except QuorateError as error:
         return error
+
+
+class _Quiet:
+    """The trace of a command: its user reads sentences, not events."""
+
+    def event(self, name: str, **facts: object) -> None:
+        """Not shown."""
+
+    def error(self, sentence: str) -> None:
+        """Not shown: what matters of it reaches the user as the command's own error."""
+
+
+def run_in_world(main: Callable[[World], Awaitable[None]], tls: TlsPaths | None = None) -> None:
+    """Run ``main`` in a real world of its own, and close that."""
+
+    async def within() -> None:
+        # A command has no disk of its own; the current directory is there and is left alone.
+        world = real_world(Path(), trace=_Quiet(), tls=tls)
+        try:
+            await main(world)
+        finally:
+            await close_world(world)
+
+    run(within)
 
 
 def seeds_of(texts: Sequence[str] | None) -> list[Address]:
@@ -109,7 +144,7 @@ def seeds_of(texts: Sequence[str] | None) -> list[Address]:
 def tls_of(ca: str | None, cert: str | None, key: str | None) -> TlsPaths | None:
     """The TLS options, all three or none."""
     if ca and cert and key:
-        return TlsPaths(ca, cert, key)
+        return TlsPaths(Path(ca), Path(cert), Path(key))
     if ca or cert or key:
         raise BadInput("--tls-ca, --tls-cert and --tls-key belong together: give all three.")
     return None
@@ -152,7 +187,7 @@ def with_cluster(
             finally:
                 await rpc.close()
 
-        run_real(main, tls=tls_of(tls_ca, tls_cert, tls_key))
+        run_in_world(main, tls_of(tls_ca, tls_cert, tls_key))
 
     own = list(inspect.signature(function).parameters.values())[1:]
     added = {"cluster": ClusterOption, "tls_ca": TlsCa, "tls_cert": TlsCert, "tls_key": TlsKey}

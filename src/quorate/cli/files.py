@@ -93,7 +93,7 @@ async def _put_file(files: FileSystem, source: Path, target: str, progress: Prog
                 await writer.write(data)
                 progress.advance(len(data))
         except BaseException:
-            await writer.abort()
+            writer.abort()
             raise
         await writer.close()
 
@@ -167,8 +167,7 @@ async def cat(cluster: Cluster, paths: RemotePaths) -> None:
 @with_cluster
 async def ls(cluster: Cluster, path: RemotePath = "/", as_json: JsonOption = False) -> None:
     """What is in a directory."""
-    status = await cluster.files.stat(path)
-    entries = [status] if status.type == "file" else await cluster.files.list(path)
+    entries = await cluster.files.list(path)
     if as_json:
         print_json([_short(entry) for entry in entries])
         return

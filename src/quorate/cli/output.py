@@ -35,10 +35,15 @@ def print_line(text: str) -> None:
     sys.stdout.flush()
 
 
+def print_note(text: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
 def print_error(sentence: str) -> None:
     """One sentence on standard error, with the name of the program before it."""
-    sys.stderr.write(f"quorate: {sentence}\n")
-    sys.stderr.flush()
+    print_note(f"quorate: {sentence}")
 
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -1,88 +1,132 @@
-"""``quorate status``: the machines of a cluster, their groups and what they do."""
+"""``quorate status``: the machines of a cluster, their groups and what they do.
 
+What ``--json`` prints is the whole answer; the tables for people are made from it.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 from rich.filesize import decimal
 
-from quorate.base.ids import GROUP_NAMES, NodeId
+from quorate.base.ids import GROUP_NAMES
 from quorate.cli.connection import Cluster, with_cluster
 from quorate.cli.output import JsonOption, print_json, print_line, print_table
-from quorate.gfs.messages import ServerStatus
 from quorate.node.messages import NodeDescription
+from quorate.raft.messages import GroupStatus
 
 
 @with_cluster
 async def status(cluster: Cluster, as_json: JsonOption = False) -> None:
     """The nodes of the cluster, who leads, and how far each replica is."""
-    found = await cluster.describe()
-    servers = await cluster.chunkservers()
+    found = await _ask(cluster)
     if as_json:
-        print_json(_facts(cluster, found, servers))
-        return
-    print_line(f"cluster {cluster.id}")
-    rows = []
-    for entry in cluster.nodes:
-        description = found.get(entry.node)
-        if description is None:
-            rows.append((entry.name, entry.rpc, "does not answer", ""))
-            continue
-        groups = ", ".join(
-            f"{GROUP_NAMES.get(group.group, str(group.group))} {group.role}"
-            f" (term {group.term}, applied {group.last_applied} of {group.last_index})"
-            for group in description.groups
-        )
-        pids = " ".join(f"{process.role}:{process.pid}" for process in description.processes)
-        rows.append((entry.name, entry.rpc, groups, pids))
-    print_table(("NODE", "ADDRESS", "GROUPS", "PROCESSES"), rows)
-    print_table(
-        ("CHUNKSERVER", "ADDRESS", "STATE", "CHUNKS", "FREE"),
-        [
-            (
-                s.name,
-                s.address,
-                "live" if s.live else "silent",
-                str(s.chunks),
-                decimal(s.free_bytes),
-            )
-            for s in servers
+        print_json(found)
+    else:
+        _show(found)
+
+
+async def _ask(cluster: Cluster) -> dict[str, Any]:
+    descriptions = await cluster.describe()
+    return {
+        "cluster": cluster.id,
+        "nodes": [
+            {
+                "name": entry.name,
+                "id": entry.node,
+                "rpc": entry.rpc,
+                "answers": entry.node in descriptions,
+                **_node(descriptions.get(entry.node)),
+            }
+            for entry in cluster.nodes
         ],
-    )
+        "chunkservers": [
+            {
+                "name": server.name,
+                "address": server.address,
+                "live": server.live,
+                "chunks": server.chunks,
+                "free_bytes": server.free_bytes,
+            }
+            for server in await cluster.chunkservers()
+        ],
+        "workers": [
+            {
+                "node": worker.node,
+                "address": worker.address,
+                "slots": worker.slots,
+                "running": worker.running,
+            }
+            for worker in await cluster.workers()
+        ],
+    }
 
 
-def _facts(
-    cluster: Cluster, found: dict[NodeId, NodeDescription], servers: list[ServerStatus]
-) -> dict[str, Any]:
-    nodes = []
-    for entry in cluster.nodes:
-        description = found.get(entry.node)
-        fact: dict[str, Any] = {"name": entry.name, "id": entry.node, "rpc": entry.rpc}
-        fact["answers"] = description is not None
-        if description is not None:
-            fact["version"] = description.version
-            fact["groups"] = [
-                {
-                    "group": GROUP_NAMES.get(group.group, str(group.group)),
-                    "role": group.role,
-                    "term": group.term,
-                    "leader": group.leader,
-                    "commit_index": group.commit_index,
-                    "last_applied": group.last_applied,
-                    "last_index": group.last_index,
-                }
-                for group in description.groups
-            ]
-            fact["processes"] = [
-                {"role": process.role, "pid": process.pid} for process in description.processes
-            ]
-        nodes.append(fact)
-    chunkservers = [
-        {
-            "name": server.name,
-            "address": server.address,
-            "live": server.live,
-            "chunks": server.chunks,
-            "free_bytes": server.free_bytes,
-        }
-        for server in servers
-    ]
-    return {"cluster": cluster.id, "nodes": nodes, "chunkservers": chunkservers}
+def _node(description: NodeDescription | None) -> dict[str, Any]:
+    if description is None:
+        return {"version": None, "groups": [], "processes": []}
+    return {
+        "version": description.version,
+        "groups": [_group(group) for group in description.groups],
+        "processes": [
+            {"role": process.role, "pid": process.pid} for process in description.processes
+        ],
+    }
+
+
+def _group(group: GroupStatus) -> dict[str, Any]:
+    return {
+        "group": GROUP_NAMES.get(group.group, str(group.group)),
+        "role": group.role,
+        "term": group.term,
+        "leader": group.leader,
+        "commit_index": group.commit_index,
+        "last_applied": group.last_applied,
+        "last_index": group.last_index,
+    }
+
+
+def _show(found: dict[str, Any]) -> None:
+    print_line(f"cluster {found['cluster']}")
+    for head, rows in (_nodes(found), _replicas(found), _chunkservers(found), _workers(found)):
+        print_line("")
+        print_table(head, rows)
+
+
+Shown = tuple[Sequence[str], list[tuple[str, ...]]]
+"""The headings of a table and its rows."""
+
+
+def _nodes(found: dict[str, Any]) -> Shown:
+    rows: list[tuple[str, ...]] = []
+    for node in found["nodes"]:
+        pids = " ".join(f"{process['role']}:{process['pid']}" for process in node["processes"])
+        rows.append((node["name"], node["rpc"], pids if node["answers"] else "does not answer"))
+    return ("NODE", "ADDRESS", "PROCESSES"), rows
+
+
+def _replicas(found: dict[str, Any]) -> Shown:
+    rows: list[tuple[str, ...]] = []
+    for node in found["nodes"]:
+        for group in node["groups"]:
+            applied = f"{group['last_applied']} of {group['last_index']}"
+            term = str(group["term"])
+            rows.append((group["group"], node["name"], group["role"], term, applied))
+    return ("GROUP", "NODE", "ROLE", "TERM", "APPLIED"), sorted(rows)
+
+
+def _chunkservers(found: dict[str, Any]) -> Shown:
+    rows: list[tuple[str, ...]] = []
+    for server in found["chunkservers"]:
+        state = "live" if server["live"] else "silent"
+        free = decimal(server["free_bytes"])
+        rows.append((server["name"], server["address"], state, str(server["chunks"]), free))
+    return ("CHUNKSERVER", "ADDRESS", "STATE", "CHUNKS", "FREE"), rows
+
+
+def _workers(found: dict[str, Any]) -> Shown:
+    names = {node["id"]: node["name"] for node in found["nodes"]}
+    rows: list[tuple[str, ...]] = []
+    for worker in found["workers"]:
+        slots, running = str(worker["slots"]), str(worker["running"])
+        rows.append((names.get(worker["node"], "?"), worker["address"], slots, running))
+    return ("WORKER", "ADDRESS", "SLOTS", "RUNNING"), rows

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from quorate.base.errors import BadConfiguration, Unavailable
+from quorate.base.errors import QuorateError
 from quorate.base.ids import ClusterId
+from quorate.cli.connection import run_in_world
 from quorate.cli.output import JsonOption, print_error, print_json, print_line, print_table
 from quorate.node.bootstrap import bootstrap as bootstrap_node
 from quorate.node.bootstrap import new_cluster_id
@@ -17,6 +18,8 @@ from quorate.node.config import load
 from quorate.node.local_cluster import MAX_NODES, LocalCluster
 from quorate.node.reports import Ready
 from quorate.node.supervisor import run_node
+from quorate.runtime.ports import World
+from quorate.runtime.real.loop import run
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", metavar="FILE", help="The machine's configuration (TOML).")
@@ -36,7 +39,11 @@ def up(
     as_json: JsonOption = False,
 ) -> None:
     """Run a local cluster of real nodes until Ctrl-C."""
-    asyncio.run(_up(LocalCluster(directory, nodes, port, say=print_error), as_json))
+
+    async def main(world: World) -> None:
+        await _up(LocalCluster(world, directory, nodes, port, say=print_error), as_json)
+
+    run_in_world(main)
 
 
 async def _up(cluster: LocalCluster, as_json: bool) -> None:
@@ -57,7 +64,7 @@ async def _up(cluster: LocalCluster, as_json: bool) -> None:
         dead = asyncio.create_task(cluster.all_dead())
         await asyncio.wait((stop, dead), return_when=asyncio.FIRST_COMPLETED)
         if not stopping.is_set():
-            raise Unavailable(f"All nodes of {cluster.directory} are gone; their logs are there.")
+            raise QuorateError(f"All nodes of {cluster.directory} are gone; see their logs.")
         dead.cancel()
     finally:
         stop.cancel()
@@ -88,7 +95,7 @@ def node(config: ConfigFile, as_json: JsonOption = False) -> None:
             pids = ", ".join(f"{p.role} (pid {p.pid})" for p in message.processes)
             print_line(f"ready: {pids}")
 
-    asyncio.run(run_node(config, ready, print_error))
+    run(lambda: run_node(config, ready, print_error))
 
 
 def bootstrap(
@@ -102,7 +109,7 @@ def bootstrap(
     settings = load(config)
     names = [member.name for member in settings.nodes]
     cluster = ClusterId(cluster_id) or new_cluster_id(names, secrets.token_hex(12))
-    asyncio.run(bootstrap_node(settings, cluster))
+    run(lambda: bootstrap_node(settings, cluster))
     if as_json:
         print_json({"cluster": cluster})
     elif cluster_id:

@@ -79,7 +79,7 @@ def read_head(file: File, owner: ChunkOwner, handle: int) -> ChunkHead:
     raw = file.read(0, HEADER_BYTES)
     if len(raw) < HEADER_BYTES or raw[:8] != MAGIC:
         raise CorruptData(f"{where} has no chunk header: the file was damaged or replaced")
-    magic, version, *rest = _HEADER.unpack_from(raw)
+    _, version, *rest = _HEADER.unpack_from(raw)
     if _CRC.unpack_from(raw, _HEADER.size)[0] != crc32c(raw[: _HEADER.size]):
         raise CorruptData(f"{where} has a damaged header")
     if version != FORMAT:

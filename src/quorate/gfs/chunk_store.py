@@ -159,6 +159,7 @@ class ChunkStore:
             self._drop(handle)
             self._disk.remove(_path(handle))
             return self._named(error)
+        partial.close()
         del self._partials[handle]
         self.handles[handle] = None
         self._changed(handle, True)
@@ -219,7 +220,8 @@ class ChunkStore:
         """
         file, head = self._open(handle)
         try:
-            if not (0 <= offset and 0 < length <= PIECE_BYTES and offset + length <= head.length):
+            fits = 0 < length <= PIECE_BYTES and offset + length <= head.length
+            if offset < 0 or not fits:
                 raise BadInput(
                     f"{length} bytes from {offset} of chunk {handle:016x}, which has {head.length}"
                 )

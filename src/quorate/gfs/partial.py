@@ -65,6 +65,8 @@ class PartialChunk:
         """Header and table in front, and all of it on the disk."""
         head = pack_head(owner, self._handle, self._capacity, total, checksums)
         await self._file.write_and_sync(0, head)
+
+    def close(self) -> None:
         self._file.close()
 
     def discard(self) -> None:

@@ -122,15 +122,17 @@ class Chunkserver:
             news.clear()
             sent = dict(islice(reporter.changes.items(), MAX_CHANGES))
             reply = await self._beat(master, reporter, address, sent)
-            if reply is not None:
-                reporter.acknowledged(sent)
-                if reply.want_full:
-                    reporter.full = True
-                    reporter.changes = dict.fromkeys(self._store.handles, True)
-                await self._delete(reply.garbage)
-                if reporter.changes and not news.is_set():
-                    continue  # the rest of a long report
+            if reply is None:  # it hears later what it missed
+                await clock.sleep(HEARTBEAT_MS)
+                continue
+            reporter.acknowledged(sent)
+            if reply.want_full:
+                reporter.full = True
+                reporter.changes = dict.fromkeys(self._store.handles, True)
+            await self._delete(reply.garbage)
             self._store.drop_idle()
+            if reply.want_full or len(sent) == MAX_CHANGES:
+                continue  # the rest of a long report
             await clock.sleep(REPORT_SOON_MS)
             try:
                 async with asyncio.timeout((HEARTBEAT_MS - REPORT_SOON_MS) / 1000):
@@ -141,25 +143,23 @@ class Chunkserver:
     async def _beat(
         self, master: Address, reporter: _Reporter, address: Address, sent: dict[int, bool]
     ) -> HeartbeatReply | None:
+        """The master's answer, or ``None`` if it is down or far."""
         reporter.sequence += 1
+        beat = Heartbeat(
+            self._owner.node,
+            self._owner.name,
+            address,
+            self._incarnation,
+            reporter.sequence,
+            reporter.full,
+            [handle for handle, present in sent.items() if present],
+            [handle for handle, present in sent.items() if not present],
+            self._world.disk.free_bytes(),
+            len(self._store.handles),
+        )
         try:
-            free_bytes = self._world.disk.free_bytes()
-            beat = Heartbeat(
-                self._owner.node,
-                self._owner.name,
-                address,
-                self._incarnation,
-                reporter.sequence,
-                reporter.full,
-                [handle for handle, present in sent.items() if present],
-                [handle for handle, present in sent.items() if not present],
-                free_bytes,
-                len(self._store.handles),
-            )
             return await self._rpc.call(master, beat, timeout_ms=HEARTBEAT_TIMEOUT_MS)
-        except QuorateError as error:
-            # The master is down or far: it is told again, and hears all that it missed.
-            self._world.trace.event("heartbeat failed", master=master, error=error.message)
+        except QuorateError:
             return None
 
     async def _delete(self, garbage: Sequence[int]) -> None:

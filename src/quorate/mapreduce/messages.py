@@ -46,7 +46,9 @@ class PollTasks(Request[PollReply], tag="jobs.poll.1"):
     slots: int
     free: int
     known: list[Attempt]
-    """What it runs, or has run and not yet reported."""
+    """What it runs."""
+    reporting: list[Attempt]
+    """What it has run, and whose report has not been answered yet."""
     jobs: list[int]
     """Of which it keeps files."""
 

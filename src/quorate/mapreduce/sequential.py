@@ -4,7 +4,6 @@ It knows nothing of splits, tasks, attempts and regions; what it shares with the
 the user's functions are called, which keys go where, and how a pair becomes a line.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from quorate.mapreduce.job_file import load
@@ -20,7 +19,7 @@ def run_sequential(
     Raises ``JobFailed``.
     """
     job = load(name, source)
-    groups: Groups = defaultdict(list)
+    groups: Groups = {}
     for path, data in files:
         map_lines(job, path, 0, data, groups)
     parts = []
@@ -28,8 +27,3 @@ def run_sequential(
         mine = {key: as_values_arrive(groups.pop(key)) for key in keys}
         parts.append(b"".join(reduce_groups(job, mine)))
     return parts
-
-
-def part_name(task: int) -> str:
-    """The name of a reduce task's file in the output folder."""
-    return f"part-{task:05d}"

@@ -13,7 +13,7 @@ interrupted, or whose identity was lost: both are refused, since the two cannot 
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import closing
 
 from quorate.base.checksum import stable_hash
 from quorate.base.errors import BadConfiguration
@@ -23,7 +23,7 @@ from quorate.node.identity import (
     FoundingGroup,
     FoundingMember,
     NodeIdentity,
-    read_identity,
+    identity_in,
     write_identity,
 )
 from quorate.raft.wal import Wal
@@ -77,21 +77,24 @@ async def bootstrap(config: NodeConfig, cluster: ClusterId) -> NodeIdentity:
     """
     identity = founding_identity(config.name, [node.name for node in config.nodes], cluster)
     root = config.data_path
-    disk = RealDisk(root)
-    before = read_identity(disk, config.data_dir)
+    before = identity_in(root)
     if before is not None:
         raise BadConfiguration(
             f"{root} belongs to the node {before.name!r} of the cluster {before.cluster} already:"
             " a machine is bootstrapped once; start it with 'quorate node'."
         )
-    if disk.list(""):
+    if root.is_dir() and any(root.iterdir()):
         raise BadConfiguration(
             f"{root} is not empty and holds no identity: it may have belonged to a machine that"
             " promised something, so it is left alone; name an empty directory as data_dir."
         )
-    _make_durable_directory(root)
-    raft_disk = RealDisk(config.disk_path("raft"))
-    await Wal.create(raft_disk, cluster, identity.node)
-    await disk.sync_directory("")
-    await write_identity(disk, identity)
+    with (
+        closing(RealDisk(root.parent)) as parent,
+        closing(RealDisk(root)) as disk,
+        closing(RealDisk(config.disk_path("raft"))) as raft_disk,
+    ):
+        await parent.sync_directory("")
+        await Wal.create(raft_disk, cluster, identity.node)
+        await disk.sync_directory("")
+        await write_identity(disk, identity)
     return identity

@@ -7,6 +7,7 @@ child learns that the parent is gone, whatever killed it (the parent-death signa
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -47,10 +48,13 @@ class Child:
         log: LogFile,
         on_ready: Callable[[Ready], None],
     ) -> "Child":
-        """Start ``python -m module``, in a session of its own so that a Ctrl-C at the terminal
-        reaches the parent alone, which then stops its children in order."""
+        """Start ``python -m module PARENT-PID ARGUMENT…``.
+
+        It has a session of its own, so that a Ctrl-C at the terminal reaches the parent alone,
+        which then stops its children in order.
+        """
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", module, *arguments),
+            *(sys.executable, "-P", "-m", module, str(os.getpid()), *arguments),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

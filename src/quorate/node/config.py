@@ -29,7 +29,6 @@
 Every mistake is one ``BadConfiguration`` that names the file and the key.
 """
 
-import ipaddress
 import os
 import re
 import tomllib
@@ -38,8 +37,11 @@ from typing import Any
 
 import msgspec
 
-from quorate.base.errors import BadConfiguration
+from quorate.base.errors import BadConfiguration, BadInput
 from quorate.base.ids import Address
+from quorate.raft.core.settings import Timing
+from quorate.runtime.real.network import is_loopback, split_address
+from quorate.runtime.real.tls import TlsPaths
 
 
 class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -57,8 +59,8 @@ class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rpc: str
 
 
-class TlsPaths(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Certificate authority, own certificate and key: paths of PEM files."""
+class TlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Certificate authority, own certificate and key: PEM files."""
 
     ca: str
     cert: str
@@ -85,13 +87,27 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_dir: str
     addresses: Addresses
     nodes: tuple[Member, ...]
-    tls: TlsPaths | None = None
+    tls: TlsSettings | None = None
     worker: WorkerSettings = WorkerSettings()
     raft: RaftTimes = RaftTimes()
 
     @property
     def data_path(self) -> Path:
         return Path(self.data_dir)
+
+    def disk_path(self, role: str) -> Path:
+        """The directory of the process of ``role``."""
+        return self.data_path / role
+
+    @property
+    def timing(self) -> Timing:
+        return Timing(self.raft.heartbeat_interval_ms, self.raft.election_timeout_ms)
+
+    @property
+    def tls_paths(self) -> TlsPaths | None:
+        if self.tls is None:
+            return None
+        return TlsPaths(Path(self.tls.ca), Path(self.tls.cert), Path(self.tls.key))
 
     def role_addresses(self) -> dict[str, Address]:
         """Each role of a machine, and where its process listens."""
@@ -196,20 +212,19 @@ def _refuse_twice(path: Path, addresses: dict[str, str], key: str) -> None:
 
 def _is_loopback(path: Path, key: str, address: str) -> bool:
     """Whether ``host:port`` stays on this machine; raises for what is no address."""
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise BadConfiguration(f"{path}: {key} {address!r} is not an address: write host:port.")
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        host, port = split_address(Address(address))
+    except BadInput as error:
+        raise BadConfiguration(f"{path}: {key}: {error.message}.") from error
+    if port == 0:
+        raise BadConfiguration(f"{path}: {key}: {address!r} names no port.")
+    return is_loopback(host)
 
 
 def _with_absolute_paths(folder: Path, config: NodeConfig) -> NodeConfig:
     tls = config.tls
     if tls is not None:
-        tls = TlsPaths(
+        tls = TlsSettings(
             ca=str(folder / tls.ca), cert=str(folder / tls.cert), key=str(folder / tls.key)
         )
     return msgspec.structs.replace(config, data_dir=str(folder / config.data_dir), tls=tls)

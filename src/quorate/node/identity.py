@@ -6,6 +6,9 @@ never makes one by itself (raft/wal.py: a replica that does not know what it pro
 vote).  ``bootstrap.py`` is the only place that writes it.
 """
 
+from contextlib import closing
+from pathlib import Path
+
 import msgspec
 
 from quorate.base.errors import BadConfiguration
@@ -13,6 +16,7 @@ from quorate.base.ids import ClusterId, GroupId, NodeId, ReplicaId
 from quorate.node.config import NodeConfig
 from quorate.node.record import read_record, write_record
 from quorate.runtime.ports import Disk
+from quorate.runtime.real.disk import RealDisk
 
 IDENTITY_FILE = "identity.json"
 
@@ -65,9 +69,17 @@ def read_identity(disk: Disk, where: str) -> NodeIdentity | None:
     return read_record(disk, IDENTITY_FILE, NodeIdentity, f"{where}/{IDENTITY_FILE}")
 
 
-def require_identity(disk: Disk, config: NodeConfig, config_file: str) -> NodeIdentity:
-    """The identity on ``disk`` if it fits ``config``; raises ``BadConfiguration`` if not."""
-    identity = read_identity(disk, config.data_dir)
+def identity_in(directory: Path) -> NodeIdentity | None:
+    """As ``read_identity``, of a data directory that need not exist."""
+    if not directory.is_dir():
+        return None
+    with closing(RealDisk(directory)) as disk:
+        return read_identity(disk, str(directory))
+
+
+def require_identity(config: NodeConfig, config_file: Path) -> NodeIdentity:
+    """The identity of the machine of ``config``; raises ``BadConfiguration`` if it does not fit."""
+    identity = identity_in(config.data_path)
     if identity is None:
         raise BadConfiguration(
             f"{config.data_dir} holds no identity, and a node never bootstraps by itself: for the"

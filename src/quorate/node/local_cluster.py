@@ -12,31 +12,43 @@ disk and is left alone: the others go on if they are a majority.
 """
 
 import asyncio
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
-from quorate.base.errors import BadConfiguration, Unavailable
-from quorate.base.ids import Address, ClusterId
+from quorate.base.errors import BadConfiguration, QuorateError, Unavailable
+from quorate.base.ids import GROUP_NAMES, NAMESPACE_GROUP, Address, ClusterId, GroupId, NodeId
+from quorate.gfs.messages import ListServers
 from quorate.node.bootstrap import bootstrap, new_cluster_id
 from quorate.node.child import Child
 from quorate.node.config import load
-from quorate.node.identity import read_identity
-from quorate.node.lock import LOCK_FILE, DirectoryLock
+from quorate.node.identity import identity_in
+from quorate.node.lock import FileLock
 from quorate.node.logfile import LogFile
+from quorate.node.messages import DescribeNode, NodeDescription
 from quorate.node.record import read_record, write_record
 from quorate.node.reports import Ready, RunningProcess
+from quorate.raft.messages import GroupStatus
+from quorate.rpc.client import RpcClient
+from quorate.rpc.handshake import Identity
+from quorate.runtime.ports import World
 from quorate.runtime.real.disk import RealDisk
 
 CLUSTER_FILE = "cluster.json"
+LOCK_FILE = "lock"
 DEFAULT_PORT = 7400
 PORTS_A_NODE = 10
 MAX_NODES = 30
 START_MS = 60_000.0
 STOP_MS = 10_000.0
+SETTLE_MS = 30_000.0
+POLL_MS = 50.0
+ASK_MS = 1_000.0
 LOCK_PATIENCE_MS = 3_000.0
 
 _NODE_TOML = """\
@@ -104,36 +116,43 @@ class LocalCluster:
 
     def __init__(
         self,
+        world: World,
         directory: Path,
         nodes: int | None = None,
         port: int | None = None,
         say: Callable[[str], None] = lambda sentence: None,
-        tasks: int = 1,
+        tasks: int | None = None,
     ) -> None:
-        """``nodes`` and ``port`` default to what the directory holds, or 3 and 7400; ``tasks`` is
-        how many map and reduce tasks a node runs at once; ``say`` hears what a person should."""
+        """``nodes`` and ``port`` default to what the directory holds, or 3 and 7400.
+
+        ``say`` hears what a person should; ``tasks`` is how many map and reduce tasks a node runs
+        at once, by default its share of the cores.
+        """
+        self._world = world
+        self._rpc = RpcClient(world, Identity(ClusterId(""), NodeId(0), "client"))
         self.directory = directory.absolute()
         self._wanted = nodes
         self._port = port
         self._say = say
         self._tasks = tasks
-        self._lock: DirectoryLock | None = None
+        self._lock: FileLock | None = None
         self._watchers: list[asyncio.Task[None]] = []
         self.nodes: dict[str, LocalNode] = {}
         self.lost: list[str] = []
         """Nodes that were bootstrapped once and whose identity is gone."""
 
     async def start(self) -> None:
-        """Prepare the directory and start all nodes; returns when they listen.
+        """Prepare the directory and start all nodes; returns when they listen, all groups have
+        leaders, and the master has heard of all chunkservers.
 
         Raises one ``QuorateError`` and leaves nothing running if that cannot be.
         """
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock = DirectoryLock(self.directory, LOCK_PATIENCE_MS)
+        self._lock = FileLock(self.directory / LOCK_FILE, LOCK_PATIENCE_MS)
         try:
             await self._prepare()
-            able = [name for name in self.nodes if name not in self.lost]
-            await self._start_all(able)
+            await self._start_all([name for name in self.nodes if name not in self.lost])
+            await self.settled()
         except BaseException:
             await self.stop()
             raise
@@ -142,6 +161,7 @@ class LocalCluster:
         """Stop all nodes in order."""
         await asyncio.gather(*(self.stop_node(name) for name in self.nodes))
         await asyncio.gather(*self._watchers)
+        await self._rpc.close()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -170,6 +190,43 @@ class LocalCluster:
         if node.child is not None:
             child, node.child = node.child, None
             await child.stop(STOP_MS)
+
+    async def settled(self, timeout_ms: float = SETTLE_MS) -> None:
+        """Wait until all groups have leaders and the master of the files has heard of the
+        chunkserver of every node that runs; ``Unavailable`` after ``timeout_ms``."""
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                while not await self._is_settled():
+                    await self._world.clock.sleep(POLL_MS)
+        except TimeoutError:
+            raise Unavailable(
+                f"The nodes of {self.directory} listen, but did not find their leaders within"
+                f" {timeout_ms / 1000:.0f} s: see the logs there."
+            ) from None
+
+    async def _is_settled(self) -> bool:
+        running = [node for node in self.nodes.values() if node.alive]
+        replies = await asyncio.gather(*(self._describe(node) for node in running))
+        statuses = [status for reply in replies if reply for status in reply.groups]
+        masters = []
+        for group in GROUP_NAMES:
+            leader = _leader(group, statuses, 1 + len(self.nodes) // 2)
+            if leader is None:
+                return False
+            if group == NAMESPACE_GROUP:
+                masters.append(leader)
+        try:
+            servers = await self._rpc.call(masters[0], ListServers(), timeout_ms=ASK_MS)
+        except QuorateError:
+            return False
+        return sum(server.live for server in servers.servers) >= len(running)
+
+    async def _describe(self, node: LocalNode) -> NodeDescription | None:
+        try:
+            door = Address(node.addresses["rpc"])
+            return await self._rpc.call(door, DescribeNode(), timeout_ms=ASK_MS)
+        except QuorateError:
+            return None
 
     async def all_dead(self) -> None:
         """Return when no node runs any more."""
@@ -231,8 +288,10 @@ class LocalCluster:
     # The directory.
 
     async def _prepare(self) -> None:
-        disk = RealDisk(self.directory)
-        record = await self._record(disk)
+        with closing(RealDisk(self.directory)) as disk:
+            await self._prepare_nodes(disk, await self._record(disk))
+
+    async def _prepare_nodes(self, disk: RealDisk, record: ClusterRecord) -> None:
         for number, name in enumerate(record.names):
             port = record.port + number * PORTS_A_NODE
             self.nodes[name] = LocalNode(name, self.directory / name, port)
@@ -280,7 +339,7 @@ class LocalCluster:
         if not record.bootstrapped:
             await bootstrap(load(node.config_file), record.cluster)
             return
-        identity = read_identity(RealDisk(node.data_dir), str(node.data_dir))
+        identity = identity_in(node.data_dir)
         if identity is None:
             self.lost.append(node.name)
             self._say(
@@ -299,8 +358,17 @@ class LocalCluster:
             port=node.port,
             chunkserver_port=node.port + 1,
             worker_port=node.port + 2,
-            tasks=self._tasks,
+            tasks=self._tasks or max(1, (os.cpu_count() or 1) // len(self.nodes)),
         )
         for member in self.nodes.values():
             text += _MEMBER_TOML.format(name=member.name, port=member.port)
         node.config_file.write_text(text)
+
+
+def _leader(group: GroupId, statuses: Sequence[GroupStatus], majority: int) -> Address | None:
+    """The address that a majority of the replicas of ``group`` takes for the leader's."""
+    seen = [(s.term, s.leader) for s in statuses if s.group == group and s.leader is not None]
+    for term, leader in seen:
+        if seen.count((term, leader)) >= majority:
+            return leader
+    return None

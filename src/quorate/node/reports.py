@@ -12,6 +12,9 @@ import msgspec
 
 from quorate.base.errors import ErrorInfo, QuorateError
 
+PROCESSES_FILE = "processes.json"
+"""In the data directory: the pids of the node's processes, as its supervisor knows them."""
+
 
 class RunningProcess(msgspec.Struct, frozen=True):
     """One process of a node."""

@@ -5,25 +5,34 @@ composition roots, ``node/process.py`` and ``simulator/cluster.py``, read this t
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import quorate
-from quorate.base.codec import Notice, Request
+from quorate.base.codec import Request
+from quorate.base.errors import BadConfiguration, QuorateError
 from quorate.base.ids import JOBS_GROUP, NAMESPACE_GROUP, Address, GroupId, NodeId
+from quorate.gfs.client import FileSystem
 from quorate.gfs.core.namespace import Namespace
 from quorate.gfs.master import Master
-from quorate.node.config import RaftTimes
+from quorate.gfs.server import Chunkserver
+from quorate.mapreduce.coordinator import Coordinator
+from quorate.mapreduce.core.job_table import JobTable
+from quorate.mapreduce.worker import Worker
 from quorate.node.identity import NodeIdentity
 from quorate.node.messages import DescribeNode, NodeDescription, NodeEntry
 from quorate.node.reports import RunningProcess
+from quorate.raft.client import GroupClient
 from quorate.raft.core.settings import Timing
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.observer import Observer
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
-from quorate.rpc.server import Call, Handler, NoticeHandler, RpcServer
+from quorate.rpc.server import Call, Handler, RpcServer
 from quorate.runtime.ports import World
+
+PEER_TIMEOUT_MS = 1_000
+PEER_PAUSE_MS = 1_000
 
 
 def _no_processes() -> list[RunningProcess]:
@@ -40,7 +49,7 @@ class Setting:
     """Where this process listens."""
     doors: Mapping[NodeId, Address]
     """The ``rpc`` addresses of all machines."""
-    times: RaftTimes = RaftTimes()
+    timing: Timing
     tasks: int = 1
     """Map and reduce tasks that a worker runs at once."""
     processes: Callable[[], list[RunningProcess]] = _no_processes
@@ -48,24 +57,39 @@ class Setting:
     observer: Observer | None = None
     """Who watches each step of each replica."""
 
+    @property
+    def addresses(self) -> list[Address]:
+        """The doors, in the order of the machines."""
+        return [self.doors[node] for node in sorted(self.doors)]
+
     def identity(self, role: str) -> Identity:
         """Who this process is to others."""
         return Identity(self.machine.cluster, self.machine.node, role)
 
 
-class Role(Protocol):
-    """A started role."""
+class Role:
+    """A started role: what listens, and what ends with it."""
+
+    def __init__(
+        self, server: RpcServer, rpc: RpcClient, stop: Callable[[], None] | None = None
+    ) -> None:
+        self._server = server
+        self._rpc = rpc
+        self._stop = stop
 
     async def close(self) -> None:
-        """Stop in order: refuse what comes, end what runs."""
+        """Stop in order: refuse what comes, then take no further step."""
+        await self._server.close()
+        if self._stop is not None:
+            self._stop()
+        await self._rpc.close()
 
 
 async def start_raft(setting: Setting) -> Role:
     """The replicas of all groups, the master of the files and the job coordinator."""
     world, machine = setting.world, setting.machine
     rpc = RpcClient(world, setting.identity("raft"))
-    namespace = Namespace()
-    jobs = JobTable()
+    namespace, jobs = Namespace(), JobTable()
     node = await RaftNode.start(
         world,
         machine.cluster,
@@ -75,25 +99,96 @@ async def start_raft(setting: Setting) -> Role:
             JOBS_GROUP: (jobs, _membership(setting, JOBS_GROUP)),
         },
         rpc.notify,
-        timing=Timing(setting.times.heartbeat_interval_ms, setting.times.election_timeout_ms),
+        timing=setting.timing,
         observer=setting.observer,
     )
     names = {NodeId(number): name for number, name in enumerate(machine.names, 1)}
     master = Master(world, node.groups[NAMESPACE_GROUP], namespace, names)
+    files = FileSystem(world, rpc, setting.addresses, creator=machine.name)
+    coordinator = Coordinator(world, node.groups[JOBS_GROUP], jobs, files)
     requests: dict[type[Request[Any]], Handler] = {
         **node.server.requests,
         **master.requests,
+        **coordinator.requests,
         DescribeNode: _describer(setting, node),
     }
     server = RpcServer(world, setting.identity("raft"), requests, node.server.notices)
     await server.start(setting.address)
-    return RaftRole(...)
+    world.spawn(_refuse_wrong_cluster(setting, rpc), "comparison of clusters")
+    return Role(server, rpc, node.stop)
+
+
+async def start_chunkserver(setting: Setting) -> Role:
+    """The chunks on this machine's disk."""
+    world, machine = setting.world, setting.machine
+    rpc = RpcClient(world, setting.identity("chunkserver"))
+    chunkserver = Chunkserver(
+        world, rpc, machine.cluster, machine.node, machine.name, setting.addresses
+    )
+    await chunkserver.open()
+    server = RpcServer(world, setting.identity("chunkserver"), chunkserver.requests)
+    await server.start(setting.address)
+    chunkserver.start(setting.address)
+    return Role(server, rpc)
+
+
+async def start_worker(setting: Setting) -> Role:
+    """Map and reduce tasks, each in a process of its own."""
+    world, machine = setting.world, setting.machine
+    rpc = RpcClient(world, setting.identity("worker"))
+    files = FileSystem(world, rpc, setting.addresses, local_node=machine.node, creator=machine.name)
+    worker = Worker(
+        world,
+        rpc,
+        GroupClient(world, rpc, setting.addresses, JOBS_GROUP),
+        files,
+        node=machine.node,
+        address=setting.address,
+        slots=setting.tasks,
+    )
+    server = RpcServer(world, setting.identity("worker"), worker.requests)
+    await server.start(setting.address)
+    await worker.start()
+    return Role(server, rpc)
+
+
+ROLES: Mapping[str, Callable[[Setting], Awaitable[Role]]] = {
+    "raft": start_raft,
+    "chunkserver": start_chunkserver,
+    "worker": start_worker,
+}
+"""Role to what starts it, in the order of starting; ``NodeConfig.role_addresses`` has the same."""
 
 
 def _membership(setting: Setting, group: GroupId) -> Membership:
     founding = next(found for found in setting.machine.groups if found.group == group)
     addresses = {member.replica: setting.doors[member.node] for member in founding.members}
     return Membership(setting.machine.replica(group), addresses)
+
+
+async def _refuse_wrong_cluster(setting: Setting, rpc: RpcClient) -> None:
+    """End with a sentence if this machine's data belong to another cluster than most of its peers'.
+
+    One that accepts us is enough to know that the odd ones are the others.
+    """
+    own = setting.doors[setting.machine.node]
+    silent = [address for address in setting.addresses if address != own]
+    peers, refused = len(silent), 0
+    while silent:
+        for address in list(silent):
+            try:
+                await rpc.call(address, DescribeNode(), timeout_ms=PEER_TIMEOUT_MS)
+                return
+            except BadConfiguration as error:
+                silent.remove(address)
+                refused += 1
+                if 2 * refused > peers:
+                    raise BadConfiguration(
+                        f"{refused} of the {peers} other machines refuse this one: {error.message}"
+                    ) from error
+            except QuorateError:
+                continue  # it does not run yet
+        await setting.world.clock.sleep(PEER_PAUSE_MS)
 
 
 def _describer(setting: Setting, node: RaftNode) -> Handler:

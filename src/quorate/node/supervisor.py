@@ -15,6 +15,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from quorate.base.errors import (
     BadConfiguration,
     BadInput,
@@ -26,10 +28,17 @@ from quorate.base.errors import (
 from quorate.node.child import Child
 from quorate.node.config import NodeConfig, load
 from quorate.node.identity import require_identity
-from quorate.node.lock import DirectoryLock
+from quorate.node.lock import FileLock
 from quorate.node.logfile import LogFile
-from quorate.node.reports import Ready, RunningProcess, failed, report
-from quorate.runtime.real.disk import RealDisk
+from quorate.node.parent import die_with_parent, when_parent_ends
+from quorate.node.reports import (
+    PROCESSES_FILE,
+    Ready,
+    RunningProcess,
+    failed,
+    report,
+)
+from quorate.runtime.real.loop import run
 
 FINAL = (BadConfiguration, BadInput, CorruptData, DiskFailed, DiskFull)
 """After these a process is not started again."""
@@ -101,7 +110,7 @@ class Supervisor:
         child = await Child.start(
             role,
             "quorate.node.process",
-            ("--config", str(self._config_file), "--role", role),
+            (str(self._config_file), role),
             LogFile(self._config.data_path / f"{role}.log"),
             lambda ready: self._listening(ready.processes),
         )
@@ -118,7 +127,18 @@ class Supervisor:
             self._ready[process.role] = process
         roles = self._config.role_addresses()
         if len(self._ready) == len(roles):
-            self._on_ready(Ready(tuple(self._ready[role] for role in roles)))
+            running = tuple(self._ready[role] for role in roles)
+            self._write_down(running)
+            self._on_ready(Ready(running))
+
+    def _write_down(self, running: tuple[RunningProcess, ...]) -> None:
+        """For those who ask the node (``DescribeNode``); only pids, so nothing is synced."""
+        path = self._config.data_path / PROCESSES_FILE
+        try:
+            path.with_suffix(".new").write_bytes(msgspec.json.encode(running))
+            path.with_suffix(".new").replace(path)
+        except OSError as error:
+            self._say(f"{path} cannot be written: {error.strerror}")
 
     async def _pause(self, pause_ms: float) -> None:
         try:
@@ -132,25 +152,46 @@ async def run_node(
     config_file: Path, on_ready: Callable[[Ready], None], say: Callable[[str], None]
 ) -> None:
     """Be the node of ``config_file`` until SIGTERM or SIGINT; raises why it could not go on."""
+    await _run(config_file, on_ready, say, attached=False)
+
+
+async def _run(
+    config_file: Path,
+    on_ready: Callable[[Ready], None],
+    say: Callable[[str], None],
+    *,
+    attached: bool,
+) -> None:
     config = load(config_file)
-    require_identity(RealDisk(config.data_path), config, str(config_file))
-    lock = DirectoryLock(config.data_path, LOCK_PATIENCE_MS)
+    require_identity(config, config_file)
+    lock = FileLock(config.data_path / "lock", LOCK_PATIENCE_MS)
     try:
         supervisor = Supervisor(config, config_file, on_ready, say)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop)
+        if attached:
+            when_parent_ends(supervisor.stop)
         await supervisor.run()
     finally:
         lock.release()
 
 
-def main(arguments: list[str]) -> int:
-    """``python -m quorate.node.supervisor FILE``: a node that ``quorate up`` has started."""
-    die_with_parent()
+def main(parent_pid: str, config_file: str) -> int:
+    """``python -m quorate.node.supervisor PARENT CONFIG``: a node that ``quorate up`` started."""
+    die_with_parent(int(parent_pid))
+
+    def say(sentence: str) -> None:
+        sys.stderr.write(sentence + "\n")
+        sys.stderr.flush()
+
     try:
-        asyncio.run(run_node(Path(arguments[0]), report, lambda line: print_line(line)))
+        run(lambda: _run(Path(config_file), report, say, attached=True))
     except QuorateError as error:
         report(failed(error))
         return error.exit_code
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -39,6 +39,7 @@ MAX_WAITING = 8192
 MAX_BATCH_COMMANDS = 512
 MAX_BATCH_BYTES = 256 * 1024
 APPLY_ENTRIES_A_TURN = 256
+TICK_RETRY_MS = 200
 
 
 class LogBatch(msgspec.Struct, array_like=True):
@@ -319,9 +320,13 @@ class Group:
         deadline_ms = self._sessions.next_deadline_ms()
         if not self.is_leader or deadline_ms is None:
             return
-        if deadline_ms <= self._world.clock.wall_ms():
-            self._driver.propose(self.group, [encode(LogBatch(self._world.clock.wall_ms(), []))])
-        self._arm_tick()
+        if deadline_ms > self._world.clock.wall_ms():
+            self._arm_tick()
+            return
+        self._driver.propose(self.group, [encode(LogBatch(self._world.clock.wall_ms(), []))])
+        # Until that entry is applied the deadline stands: look again soon, not at once.
+        self._tick_ms = deadline_ms
+        self._tick_timer = self._world.clock.call_later(TICK_RETRY_MS, self._tick)
 
 
 def _cut(

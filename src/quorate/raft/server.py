@@ -16,6 +16,7 @@ from quorate.raft.messages import (
     Proposed,
     RaftMessages,
 )
+from quorate.raft.sessions import admit
 from quorate.rpc.handshake import Identity
 from quorate.rpc.server import Call, Handler
 
@@ -36,6 +37,7 @@ class RaftServer:
         }
 
     async def _propose(self, request: Propose, call: Call) -> Proposed:
+        admit(request.command)
         return Proposed(await self._group(request.group).submit(request.command))
 
     async def _ask(self, request: Ask, call: Call) -> Proposed:

@@ -15,7 +15,7 @@ The wrapper is itself a ``StateMachine``, and it also holds the group's feature 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -35,11 +35,11 @@ SUPPORTED_FEATURE_LEVEL = 1
 """The highest feature level that this build understands."""
 
 
-class OpenSession(msgspec.Struct, array_like=True, tag=1):
+class OpenSession(msgspec.Struct, array_like=True, forbid_unknown_fields=True, tag=1):
     """Answered with the id of a new session."""
 
 
-class SessionCommand(msgspec.Struct, array_like=True, tag=2):
+class SessionCommand(msgspec.Struct, array_like=True, forbid_unknown_fields=True, tag=2):
     """``body`` goes to the state machine, once."""
 
     session: int
@@ -50,13 +50,15 @@ class SessionCommand(msgspec.Struct, array_like=True, tag=2):
     body: bytes
 
 
-class SetFeatureLevel(msgspec.Struct, array_like=True, tag=3):
+class SetFeatureLevel(msgspec.Struct, array_like=True, forbid_unknown_fields=True, tag=3):
     """From here on the group may use what this level brought; it never goes back."""
 
     level: int
 
 
 WrappedCommand: TypeAlias = OpenSession | SessionCommand | SetFeatureLevel
+
+_of_clients = msgspec.msgpack.Decoder(OpenSession | SessionCommand)
 
 
 class _Session:
@@ -103,7 +105,7 @@ class SessionMachine:
     def apply_batch(self, meta: Meta, commands: Sequence[bytes]) -> list[bytes]:
         self._expire(meta.time_ms)
         replies: list[bytes] = [b""] * len(commands)
-        fresh: dict[tuple[int, int], int] = {}  # (session, sequence) -> position that applies it
+        fresh: dict[int, dict[int, int]] = {}  # session -> sequence -> position that applies it
         again: list[tuple[int, int]] = []  # (position, position that applies it)
         bodies: list[tuple[int, bytes]] = []
         for position, raw in enumerate(commands):
@@ -118,20 +120,21 @@ class SessionMachine:
                 case SessionCommand(0, _, _, body):
                     bodies.append((position, body))
                 case SessionCommand(session, sequence, body=body):
-                    key = (session, sequence)
-                    if key in fresh:  # sent twice, and both came into one entry
-                        again.append((position, fresh[key]))
-                    elif (known := self._known(meta, command)) is not None:
+                    applying = fresh.setdefault(session, {})
+                    if sequence in applying:  # sent twice, and both came into one entry
+                        again.append((position, applying[sequence]))
+                    elif (known := self._known(meta, command, len(applying))) is not None:
                         replies[position] = known
                     else:
-                        fresh[key] = position
+                        applying[sequence] = position
                         bodies.append((position, body))
         meta = Meta(meta.index, meta.term, meta.time_ms, self.feature_level)
         inner_replies = self.inner.apply_batch(meta, [body for _, body in bodies])
         for (position, _), reply in zip(bodies, inner_replies, strict=True):
             replies[position] = reply
-        for (session, sequence), position in fresh.items():
-            self._remember(session, sequence, replies[position])
+        for session, applied_now in fresh.items():
+            for sequence, position in applied_now.items():
+                self._remember(session, sequence, replies[position])
         for position, applied in again:
             replies[position] = replies[applied]
         return replies
@@ -157,8 +160,11 @@ class SessionMachine:
         self.feature_level = max(self.feature_level, level)
         return outcome_of(self.feature_level)
 
-    def _known(self, meta: Meta, command: SessionCommand) -> bytes | None:
-        """The answer, if the command must not be applied; ``None`` if it must."""
+    def _known(self, meta: Meta, command: SessionCommand, applying: int) -> bytes | None:
+        """The answer, if the command must not be applied; ``None`` if it must.
+
+        ``applying``: the session's commands that the same entry applies before this one.
+        """
         session = self._sessions.pop(command.session, None)
         if session is None:
             return outcome_of(
@@ -179,14 +185,17 @@ class SessionMachine:
             return outcome_of(Maybe("this command was given up by its client; it is not applied"))
         if (reply := session.replies.get(command.sequence)) is not None:
             return reply
-        if len(session.replies) >= MAX_OUTSTANDING:
+        if len(session.replies) + applying >= MAX_OUTSTANDING:
             return outcome_of(
                 Overloaded(f"a session may have {MAX_OUTSTANDING} unconfirmed commands; wait")
             )
         return None
 
     def _remember(self, session: int, sequence: int, reply: bytes) -> None:
-        self._sessions[session].replies[sequence] = reply
+        known = self._sessions.get(session)
+        if known is None or sequence <= known.acknowledged:
+            return  # the same entry made room, or says that the client has given it up
+        known.replies[sequence] = reply
         self._digest.add(_reply_item(session, sequence, reply))
 
     def _expire(self, time_ms: int) -> None:
@@ -222,13 +231,13 @@ class SessionMachine:
 
     def restore(self, stream: Iterable[bytes]) -> None:
         records = unpack_records(stream)
-        header: _Header = decode(next(records), _Header)
+        header: _Header = _next(records, _Header)
         if header.version != 1 or header.feature_level > SUPPORTED_FEATURE_LEVEL:
             raise CorruptData(f"a snapshot of version {header.version} is newer than this build")
         self.feature_level = header.feature_level
         self._sessions, self._digest = {}, SetDigest()
         for _ in range(header.sessions):
-            record: _Record = decode(next(records), _Record)
+            record: _Record = _next(records, _Record)
             session = _Session(record.session, record.active_ms)
             session.acknowledged, session.replies = record.acknowledged, record.replies
             self._sessions[record.session] = session
@@ -248,6 +257,13 @@ class SessionMachine:
         return own if inner is None else min(own, inner)
 
 
+def _next(records: Iterator[bytes], kind: type[Any]) -> Any:
+    try:
+        return decode(next(records, b""), kind)
+    except msgspec.DecodeError:
+        raise CorruptData("a snapshot is cut short or damaged; fetch it again") from None
+
+
 def _reply_item(session: int, sequence: int, reply: bytes) -> bytes:
     return encode((session, sequence, crc32c(reply)))
 
@@ -259,6 +275,15 @@ def wrap(session: int, sequence: int, acknowledged: int, body: bytes) -> bytes:
             f"a command of {len(body)} bytes; one log entry takes {MAX_COMMAND_BYTES} at most"
         )
     return encode(SessionCommand(session, sequence, acknowledged, body))
+
+
+def admit(command: bytes) -> None:
+    """Raise ``BadInput`` for what no client may have appended: bytes that are no command, and a
+    feature level, which would stop every replica that does not know it."""
+    try:
+        _of_clients.decode(command)
+    except msgspec.DecodeError:
+        raise BadInput("not a command that a client may propose") from None
 
 
 MAX_COMMAND_BYTES = 512 * 1024

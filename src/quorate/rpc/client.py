@@ -32,7 +32,6 @@ from quorate.base.errors import (
     error_from,
 )
 from quorate.base.ids import Address
-from quorate.rpc.connection import HIGH_BACKLOG_BYTES
 from quorate.rpc.frames import CONNECTION, NOTICE
 from quorate.rpc.handshake import Identity
 from quorate.rpc.outgoing import Answer, ClientConnection
@@ -140,7 +139,7 @@ class _Link:
         self._outstanding += 1
         try:
             connection = self.connection
-            if connection is None or connection.backlog_bytes() > HIGH_BACKLOG_BYTES:
+            if connection is None or connection.crowded():
                 connection, timeout_ms = await self._ready(timeout_ms)
             call_id, future = connection.ask(request, payload, timeout_ms)
             try:

@@ -108,6 +108,10 @@ class Channel:
         """What was sent and has not yet left this process."""
         return self._outbox_bytes + self.connection.buffered_bytes()
 
+    def crowded(self) -> bool:
+        """Whether what wants to send must wait for ``room``; nobody overtakes those who do."""
+        return self._gate.locked() or self.backlog_bytes() > HIGH_BACKLOG_BYTES
+
     async def room(self) -> None:
         """Wait, in order of arrival, until the backlog is no longer high."""
         async with self._gate:

@@ -44,9 +44,8 @@ CONNECTION = 0
 """The ``call_id`` of frames that belong to no call; an error with it is about the connection."""
 
 NO_PAYLOAD = memoryview(b"")
-_LENGTH = struct.Struct(">I")
-_pack_length = _LENGTH.pack
-_unpack_length = _LENGTH.unpack_from
+_pack_length = struct.Struct(">I").pack
+_unpack_length = struct.Struct(">I").unpack_from
 
 
 class Header(msgspec.Struct, array_like=True, gc=False):
@@ -61,11 +60,15 @@ class Header(msgspec.Struct, array_like=True, gc=False):
 _decode_header = msgspec.msgpack.Decoder(Header).decode
 
 
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises on bytes that are not what it expects."""
+
+
 def decode_body(decoder: Callable[[msgspec.Raw], T], body: msgspec.Raw) -> T:
     """``decoder(body)``, with whatever is wrong with the bytes as a ``ProtocolError``."""
     try:
         return decoder(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise ProtocolError(f"a message cannot be read: {error}") from None
 
 
@@ -80,11 +83,12 @@ def encode_frame(
     """A frame in pieces, and its length in bytes; ``BadInput`` if that is above ``max_bytes``."""
     # A tuple encodes as the array that Header is, in one pass with the body.
     header = encode((kind, call_id, timeout_ms, body))
-    size = _LENGTH.size + len(header)
-    frame: Frame = (_pack_length(len(header)), header)
+    header = _pack_length(len(header)) + header
+    size = len(header)
+    frame: Frame = (header,)
     if payload:
         size += sum(memoryview(piece).nbytes for piece in payload)
-        frame = (*frame, *payload)
+        frame = (header, *payload)
     if size > max_bytes:
         what = getattr(type(body), "__struct_config__", None)
         name = (what and what.tag) or type(body).__name__
@@ -98,22 +102,19 @@ def encode_frame(
 def decode_frame(frame: memoryview, bulk: bool) -> tuple[Header, memoryview]:
     """Header and payload of a received frame; both are views into it."""
     size = len(frame)
-    if size < _LENGTH.size:
+    if size < 4:
         raise ProtocolError(f"a frame has only {size} bytes")
-    end = _unpack_length(frame)[0] + _LENGTH.size
-    if end == size:
-        header = frame[_LENGTH.size :]
-        payload = NO_PAYLOAD
-    elif end > size:
-        raise ProtocolError(f"a frame of {size} bytes has a header that ends at {end}")
-    elif not bulk:
-        raise ProtocolError("a frame on a control connection has a payload")
-    else:
-        header = frame[_LENGTH.size : end]
+    end = _unpack_length(frame)[0] + 4
+    payload = NO_PAYLOAD
+    if end != size:
+        if end > size:
+            raise ProtocolError(f"a frame of {size} bytes has a header that ends at {end}")
+        if not bulk:
+            raise ProtocolError("a frame on a control connection has a payload")
         payload = frame[end:]
     try:
-        return _decode_header(header), payload
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        return _decode_header(frame[4:end]), payload
+    except UNREADABLE as error:
         raise ProtocolError(f"a frame has no proper header: {error}") from None
 
 
@@ -128,7 +129,7 @@ def tag_of(body: msgspec.Raw) -> str | None:
     """The tag of a message, whatever else is in it, or ``None`` if it has none."""
     try:
         return _decode_tagged(body).tag
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
 
 

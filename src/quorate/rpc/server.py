@@ -1,10 +1,10 @@
 """The answering side.
 
-A handler gets a request and what is known of the call, and returns the reply, a ``Bulk``, or an
-awaitable of either.  A future costs no task.  What it raises crosses the network: a
+A handler gets a request and what is known of the call, and returns the reply, a ``Bulk``, or a
+coroutine or future of either; a future costs no task.  What it raises crosses the network: a
 ``QuorateError`` as its class, anything else as "internal error", with the traceback in the trace
-here.  When the caller's deadline has passed, or its connection is gone, nobody waits for the answer
-and the awaitable is cancelled.
+here.  When the caller's deadline has passed, or its connection is gone, nobody waits for the
+answer: a coroutine is cancelled, and what a future still brings is dropped.
 
 Bounds, for each connection, and what happens at them: 1024 calls under way, or 256 MiB of their
 payloads: ``Overloaded`` at once.  16 MiB of answers that the peer has not read: calls begin only
@@ -43,9 +43,9 @@ from quorate.rpc.frames import (
     NOTICE,
     REPLY,
     REQUEST,
+    UNREADABLE,
     WELCOME,
     Header,
-    decode_body,
     name_of,
     tag_of,
 )
@@ -101,20 +101,18 @@ class _Messages:
         self, handlers: Mapping[type[Any], Callable[[Any, Any], Any]], owner: Identity
     ) -> None:
         self.handlers = dict(handlers)
-        self._owner = owner
-        self._tags = frozenset(name_of(kind) for kind in handlers)
         # There is no union of nothing; without handlers every message is unknown.
-        self._decode = union_decoder(handlers).decode if handlers else _decode_nothing
+        self.decode = union_decoder(handlers).decode if handlers else _decode_nothing
+        self._tags = frozenset(name_of(kind) for kind in handlers)
+        self._owner = owner
 
-    def decode(self, body: msgspec.Raw) -> Any:
-        """The message; ``Unavailable`` if it is unknown, ``ProtocolError`` if it is malformed."""
-        try:
-            return decode_body(self._decode, body)
-        except ProtocolError:
-            tag = tag_of(body)
-            if tag is None or tag in self._tags:
-                raise
-            raise Unavailable(f"{self._owner} does not know the message {tag!r}") from None
+    def why_unreadable(self, body: msgspec.Raw, error: Exception) -> QuorateError:
+        """After ``decode`` failed: ``Unavailable`` if the message is unknown here, which is no
+        fault of the peer, and ``ProtocolError`` if it is malformed."""
+        tag = tag_of(body)
+        if tag is None or tag in self._tags:
+            return ProtocolError(f"a message cannot be read: {error}")
+        return Unavailable(f"{self._owner} does not know the message {tag!r}")
 
 
 def _decode_nothing(body: msgspec.Raw) -> NoReturn:
@@ -166,11 +164,13 @@ class _ServerConnection(Channel):
         super().__init__(server.world, bulk=False)
         self._server = server
         self._requests = server.requests
+        self._notices = server.notices
         self._connections = connections
         self._number = number
         self._peer: Identity | None = None
         self._under_way: dict[int, _Work] = {}
         self._payload_bytes = 0
+        self._room_bytes = 0
         self._last_work = 0
         self._deadlines = Deadlines(server.world.clock, self._under_way, self._cancel)
 
@@ -218,35 +218,53 @@ class _ServerConnection(Channel):
 
     # Frames.
 
+    def frames_received(self, frames: Sequence[memoryview]) -> None:
+        # Once a batch: what the answers to this batch may add before calls have to wait.
+        self._room_bytes = -1 if self.crowded() else HIGH_BACKLOG_BYTES - self.backlog_bytes()
+        self._room_bytes += self._outbox_bytes
+        super().frames_received(frames)
+
     def handle(self, header: Header, payload: memoryview) -> None:
-        peer = self._peer
-        if peer is None:
+        if self._peer is None:
             self._greet(header)
         elif header.kind == REQUEST:
-            self._request(header, payload, peer)
+            self._request(header, payload, self._peer)
         elif header.kind == NOTICE:
-            self._notice(header.body, peer)
+            self._notice(header.body, self._peer)
         elif header.kind != HELLO:  # a repeated hello was duplicated on its way
             raise ProtocolError(f"a client does not send {KIND_NAMES[header.kind]}")
 
     def _notice(self, body: msgspec.Raw, peer: Identity) -> None:
         try:
-            notice = self._server.notices.decode(body)
-        except Unavailable:
+            notice = self._notices.decode(body)
+        except UNREADABLE as unreadable:
+            error = self._notices.why_unreadable(body, unreadable)
+            if isinstance(error, ProtocolError):
+                raise error from None
             return  # of a newer release: a notice is a hint that may always be lost
         try:
-            self._server.notices.handlers[type(notice)](notice, peer)
+            self._notices.handlers[type(notice)](notice, peer)
         except Exception:
             self.world.trace.error(
                 f"the handler of {name_of(type(notice))} failed:\n{traceback.format_exc()}"
             )
 
     def _request(self, header: Header, payload: memoryview, peer: Identity) -> None:
+        call_id = header.call_id
         try:
             request = self._requests.decode(header.body)
-            crowded = self._admit(len(payload))
-        except Unavailable as error:
-            self.send(ERROR, header.call_id, 0, error.info())
+        except UNREADABLE as unreadable:
+            error = self._requests.why_unreadable(header.body, unreadable)
+            if isinstance(error, ProtocolError):
+                raise error from None
+            self.send(ERROR, call_id, 0, error.info())
+            return
+        crowded = self._outbox_bytes > self._room_bytes
+        if (
+            len(self._under_way) >= MAX_CALLS_UNDER_WAY
+            or self._payload_bytes + len(payload) > MAX_PAYLOAD_BYTES_UNDER_WAY
+        ):
+            self._overloaded(call_id, crowded)
             return
         kind = type(request)
         handler = self._requests.handlers[kind]
@@ -258,29 +276,23 @@ class _ServerConnection(Channel):
             try:
                 result = handler(request, call)
             except Exception as error:
-                self._reply_error(header.call_id, kind, error)
+                self._reply_error(call_id, kind, error)
                 return
         if isinstance(result, CoroutineType):
-            result = self.world.spawn(_outcome(result), name_of(kind))
+            result = self.world.spawn(_outcome(result), kind.__name__)
         if isinstance(result, asyncio.Future):
-            self._await(_Work(result, header.call_id, kind, len(payload)), header.timeout_ms)
+            self._await(_Work(result, call_id, kind, len(payload)), header.timeout_ms)
         else:
-            self._reply(header.call_id, kind, result)
+            self._reply(call_id, kind, result)
 
-    def _admit(self, payload_bytes: int) -> bool:
-        """Judge one more call by the bounds: whether it must wait until answers have been read."""
-        crowded = self.backlog_bytes() > HIGH_BACKLOG_BYTES
-        if (
-            len(self._under_way) < MAX_CALLS_UNDER_WAY
-            and self._payload_bytes + payload_bytes <= MAX_PAYLOAD_BYTES_UNDER_WAY
-        ):
-            return crowded
+    def _overloaded(self, call_id: int, crowded: bool) -> None:
         if crowded:
             raise ProtocolError("it sends calls and does not read the answers")
-        raise Overloaded(
+        error = Overloaded(
             f"{self._server.identity} has {len(self._under_way)} calls of this connection under "
             "way: send fewer at a time"
         )
+        self.send(ERROR, call_id, 0, error.info())
 
     async def _when_read(self, handler: Handler, request: Any, call: Call) -> object:
         await self.room()
@@ -300,7 +312,9 @@ class _ServerConnection(Channel):
         """Nobody waits for this answer any more."""
         work = self._under_way.pop(number)
         self._payload_bytes -= work.payload_bytes
-        work.future.cancel()
+        # Not a plain future: whoever is to resolve it would meet a cancelled one.
+        if isinstance(work.future, asyncio.Task):
+            work.future.cancel()
 
     def _finished(self, number: int, future: asyncio.Future[Any]) -> None:
         error: BaseException | None

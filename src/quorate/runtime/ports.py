@@ -24,6 +24,8 @@ Frame: TypeAlias = Sequence[Buffer]
 
 
 class Timer(Protocol):
+    """A call that was set for later."""
+
     def cancel(self) -> None: ...
 
 
@@ -53,7 +55,8 @@ class Connection(Protocol):
         """The other end, for error messages and the log."""
 
     def send(self, frames: Sequence[Frame]) -> None:
-        """Hand over whole frames, in order, as one write.  Never blocks; silent once closed."""
+        """Hand over whole frames, in order, as one write.  Never blocks; silent once closed.
+        The caller does not change the pieces any more: they may still be on their way."""
 
     def buffered_bytes(self) -> int:
         """What was sent and has not yet left this process."""
@@ -78,6 +81,8 @@ class FrameReceiver(Protocol):
 
 
 class Listener(Protocol):
+    """An address that accepts connections until ``close``; those it accepted live on."""
+
     @property
     def address(self) -> Address: ...
 
@@ -125,8 +130,9 @@ class File(Protocol):
         """Wait until all that was written before this call is on the disk."""
 
     def allocate(self, length: int) -> None:
-        """Make the file ``length`` bytes long; bytes never written read as zeros.  Reserves the
-        space where the file system can, so that later writes do not meet ``DiskFull``."""
+        """Make the file at least ``length`` bytes long (it never shrinks); bytes never written
+        read as zeros.  Reserves the space where the file system can, so that later writes do not
+        meet ``DiskFull``."""
 
     def close(self) -> None: ...
 
@@ -171,7 +177,9 @@ class TaskProcess(Protocol):
     def pid(self) -> int: ...
 
     async def run(self, request: bytes) -> bytes:
-        """The function's reply; raises ``Unavailable`` if the process dies first."""
+        """The function's reply, or the ``QuorateError`` it raised; ``Unavailable`` if the process
+        dies first (any other exception of the function is such a death).  A call that is
+        cancelled kills the process."""
 
     def kill(self) -> None:
         """SIGKILL; a ``run`` that waits then fails."""

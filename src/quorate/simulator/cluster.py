@@ -143,3 +143,8 @@ def node_id(name: str) -> NodeId:
 
 def replica_id(group: GroupId, name: str) -> ReplicaId:
     return ReplicaId(group * 1000 + node_id(name))
+
+
+def name_of(replica: ReplicaId) -> str:
+    """The node that holds ``replica``."""
+    return f"n{replica % 1000}"

@@ -9,11 +9,16 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from quorate.base.ids import ReplicaId
+from quorate.raft.core.settings import Timing
 from quorate.raft.wal.format import batch_bytes, decode_batch_header
 from quorate.runtime.simulated.faults import Link
 from quorate.runtime.simulated.inodes import FileInode
 from quorate.runtime.simulated.world import Simulation
-from quorate.simulator.cluster import RaftCluster
+from quorate.simulator.cluster import RaftCluster, name_of
+
+STORM_MS = 8_000
+PARTITIONS = ("sides", "one way", "bridge")
 
 
 @dataclass(slots=True)
@@ -27,9 +32,14 @@ class Options:
     sync_ms: tuple[float, float]
     crashes: int
     partitions: int
+    timing: Timing
+    storm: bool
+    """For some seconds all others can reach only the hub, and the hub is killed again and again,
+    above all when it has just voted: the hour of a forgotten vote."""
     power_losses: bool
     """Crashes are power losses half of the time; otherwise only processes are killed."""
-    one_way: bool
+    partition_kinds: tuple[str, ...]
+    """Of ``sides``, ``one way``, ``bridge`` (some links are cut, nobody is cut off)."""
     flip_bit_on: str | None
     """The node on whose log one bit is flipped while it is down."""
 
@@ -37,12 +47,14 @@ class Options:
 def draw(rng: random.Random) -> Options:
     lossy, late, double = rng.random() < 0.4, rng.random() < 0.4, rng.random() < 0.4
     nodes = rng.choice((3, 3, 5))
+    storm = rng.random() < 0.3
+    kinds = tuple(rng.sample(PARTITIONS, rng.randint(1, 3)))
     return Options(
         nodes=nodes,
         groups=rng.choice((1, 1, 2, 3)),
         clients=rng.randint(2, 5),
         link=Link(
-            delay_ms=rng.choice(((0.1, 1.0), (0.5, 5.0), (1.0, 25.0))),
+            delay_ms=(10.0, 60.0) if storm else rng.choice(((0.1, 1.0), (0.5, 5.0), (1.0, 25.0))),
             loss=rng.uniform(0.005, 0.08) if lossy else 0.0,
             duplicate=rng.uniform(0.01, 0.1) if double else 0.0,
             reorder=rng.uniform(0.01, 0.2) if late else 0.0,
@@ -50,8 +62,10 @@ def draw(rng: random.Random) -> Options:
         sync_ms=rng.choice(((0.2, 1.0), (0.5, 5.0), (5.0, 30.0))),
         crashes=rng.randint(3, 9),
         partitions=rng.randint(3, 8),
+        timing=Timing(50, 300 if storm else rng.choice((150, 300))),
+        storm=storm,
         power_losses=rng.random() < 0.8,
-        one_way=rng.random() < 0.5,
+        partition_kinds=kinds,
         flip_bit_on=f"n{rng.randint(1, nodes)}" if rng.random() < 0.3 else None,
     )
 
@@ -77,13 +91,18 @@ class Nemesis:
 
     def schedule(self) -> None:
         """Spread crashes and partitions over the time."""
-        for _ in range(self.options.crashes):
-            self._at(self.rng.uniform(500, self.end_ms - 3_000), self._crash)
+        begin_ms = 500
+        if self.options.storm:
+            self._at(begin_ms, self._storm)
+            begin_ms += STORM_MS
         for _ in range(self.options.partitions):
-            self._at(self.rng.uniform(500, self.end_ms - 3_000), self._partition)
+            self._at(self.rng.uniform(begin_ms, self.end_ms - 3_000), self._partition)
+        for _ in range(self.options.crashes):
+            self._at(self.rng.uniform(begin_ms, self.end_ms - 3_000), self._crash)
 
     def heal(self) -> None:
         """The end of all faults: everything that can run does, over a good network."""
+        self.cluster.checker.on_vote = lambda voter: None
         self.simulation.faults.heal()
         self.simulation.faults.default = Link()
         for name in self.cluster.names:
@@ -92,6 +111,32 @@ class Nemesis:
 
     def _at(self, delay_ms: float, act: Callable[[], None]) -> None:
         self.simulation.loop.call_later(delay_ms / 1000, act)
+
+    def _storm(self) -> None:
+        """Candidates that cannot hear each other, and a voter in the middle that keeps dying."""
+        self.counts.partitions += 1
+        hub = self.rng.choice(self.cluster.names)
+        others = [[name] for name in self.cluster.names if name != hub]
+        self.simulation.faults.partition(*others)
+
+        def voted(voter: ReplicaId) -> None:
+            if name_of(voter) == hub and self.rng.random() < 0.7:
+                self._at(self.rng.uniform(0, 10), lambda: self._strike(hub, 10))
+
+        def calm() -> None:
+            self.simulation.faults.heal()
+            self.cluster.checker.on_vote = lambda voter: None
+
+        self.cluster.checker.on_vote = voted
+        for _ in range(STORM_MS // 800):
+            self._at(self.rng.uniform(0, STORM_MS), lambda: self._strike(hub, 600))
+        self._at(STORM_MS, calm)
+
+    def _strike(self, name: str, down_ms: float) -> None:
+        if self.cluster.is_up(name):
+            self.counts.crashes += 1
+            self.cluster.kill_process(name)
+            self._at(self.rng.uniform(0, down_ms), self._restarter(name))
 
     def _crash(self) -> None:
         """One node, or sometimes all of them, for a while."""
@@ -142,19 +187,21 @@ class Nemesis:
             )
 
     def _partition(self) -> None:
-        """Two sides, or one machine alone, or one direction; clients stay where they are."""
+        """Between nodes; clients reach all of them."""
         self.counts.partitions += 1
         names = list(self.cluster.names)
         self.rng.shuffle(names)
         size = self.rng.randint(1, len(names) // 2)
         side, rest = names[:size], names[size:]
         faults = self.simulation.faults
-        if self.options.one_way and self.rng.random() < 0.4:
-            pairs = [(a, b) for a in side for b in rest]
-            if self.rng.random() < 0.5:
-                pairs = [(b, a) for a, b in pairs]
-            for a, b in pairs:
-                faults.block(a, b)
-        else:
-            faults.partition(side, rest)
+        match self.rng.choice(self.options.partition_kinds):
+            case "sides":
+                faults.partition(side, rest)
+            case "one way":
+                heard, unheard = (side, rest) if self.rng.random() < 0.5 else (rest, side)
+                for a in unheard:
+                    for b in heard:
+                        faults.block(a, b)
+            case "bridge":  # the first name still reaches everybody
+                faults.partition(names[1 : 1 + size], names[1 + size :])
         self._at(self.rng.uniform(200, 2_500), faults.heal)

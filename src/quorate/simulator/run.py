@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from quorate.base.check import Bug
 from quorate.raft.client import GroupClient
-from quorate.raft.core.settings import Timing
 from quorate.runtime.ports import World
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import ClientWork, RaftCluster
@@ -21,7 +20,6 @@ RUN_MS = 30_000
 FAULTS_MS = 20_000
 PROGRESS_MS = 8_000
 """Within this time after the last fault every list must be readable."""
-TIMING = Timing(heartbeat_interval_ms=50, election_timeout_ms=300)
 
 
 class Stuck(Exception):
@@ -72,7 +70,7 @@ class _Run:
         self.options = options
         self.rng = rng
         self.seed = seed
-        self.cluster = RaftCluster(simulation, options.nodes, options.groups, timing=TIMING)
+        self.cluster = RaftCluster(simulation, options.nodes, options.groups, timing=options.timing)
         self.nemesis = Nemesis(simulation, self.cluster, options, rng, FAULTS_MS)
         self.histories = [History() for _ in self.cluster.groups]
 

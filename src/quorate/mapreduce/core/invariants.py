@@ -5,7 +5,8 @@ from quorate.base.checksum import SetDigest
 from quorate.base.codec import encode
 from quorate.mapreduce.core.commands import KINDS, Attempt, Kind, State
 from quorate.mapreduce.core.job import Job, Task
-from quorate.mapreduce.core.job_table import FINISHED_JOBS_KEPT, JobTable
+from quorate.mapreduce.core.job_table import JobTable
+from quorate.mapreduce.core.state import FINISHED_JOBS_KEPT
 
 _NEXT: dict[State, tuple[State, ...]] = {
     "submitted": ("mapping", "reducing", "failed", "cancelled"),
@@ -44,6 +45,7 @@ def check_state(table: JobTable) -> None:
 
 def _check_job(table: JobTable, job: Job, running: dict[str, dict[Attempt, None]]) -> None:
     if not job.active:
+        check(job.map_phase.running == job.reduce_phase.running == 0, "an ended job still runs")
         check(not job.maps and not job.reduces, "a job that is not active has tasks")
         check(job.cleaned or job.finished, "a job that never started has left something")
         return

@@ -121,3 +121,8 @@ class Job(msgspec.Struct, array_like=True):
 def part_path(attempt: Attempt) -> str:
     """Where an attempt of a reduce task writes: a file of its own in the temporary folder."""
     return f"/_jobs/{attempt.job}/{attempt.kind}-{attempt.task:05d}-{attempt.attempt}"
+
+
+def part_name(task: int) -> str:
+    """The name of a reduce task's file in the output folder."""
+    return f"part-{task:05d}"

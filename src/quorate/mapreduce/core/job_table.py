@@ -19,32 +19,27 @@ Rules:
 * Every command may be repeated: it changes nothing the second time.
 """
 
-from collections.abc import Iterable, Iterator
-
-from quorate.base.checksum import SetDigest, stable_hash
-from quorate.base.codec import decode, encode
-from quorate.base.errors import BadInput, NotFound, Overloaded
+from quorate.base.codec import encode
+from quorate.base.errors import BadInput, Overloaded
 from quorate.base.machine import Meta, TypedMachine
-from quorate.base.stream import pack_records, unpack_records
 from quorate.mapreduce.core import commands as c
-from quorate.mapreduce.core.job import Job, Task, TaskState, Worker
+from quorate.mapreduce.core.job import Job, Task, Worker
+from quorate.mapreduce.core.state import TableState
 
 MAX_SOURCE_BYTES = 256 << 10
 MAX_REDUCES = 1000
 MAX_SPLITS = 100_000
 MAX_WORKERS = 1000
 MAX_UNFINISHED_JOBS = 200
-FINISHED_JOBS_KEPT = 100
 MAX_FAILURES = 4
 MAX_OUTPUTS_LOST = 16
 MAX_ASSIGNED_AT_ONCE = 4
 """Each assignment brings its split along; all must fit into one control frame."""
 SUBMISSION_TIMEOUT_MS = 600_000
-_MAX_MESSAGE_CHARACTERS = 16_000
 _MAX_NAME_CHARACTERS = 1000
 
 
-class JobTable(TypedMachine):
+class JobTable(TableState, TypedMachine):
     """Jobs, their tasks, and the workers that are registered."""
 
     commands = (
@@ -65,7 +60,8 @@ class JobTable(TypedMachine):
     queries = (c.Progress, c.ListJobs, c.ListWorkers)
 
     def __init__(self) -> None:
-        super().__init__()
+        TableState.__init__(self)
+        TypedMachine.__init__(self)
         self._handlers = {
             c.OpenJob: self._open_job,
             c.AddSplits: self._add_splits,
@@ -81,17 +77,6 @@ class JobTable(TypedMachine):
             c.FailJob: self._fail_job,
             c.JobCleaned: self._job_cleaned,
         }
-        self._reset()
-
-    def _reset(self) -> None:
-        self.jobs: dict[int, Job] = {}
-        """By id, oldest first."""
-        self.workers: dict[str, Worker] = {}
-        """By id, in order of registration."""
-        self.running: dict[str, dict[c.Attempt, None]] = {}
-        """The attempts that run on each registered worker."""
-        self._heads: dict[int, bytes] = {}
-        self._digest = SetDigest()
 
     # The contract of a state machine.
 
@@ -123,60 +108,7 @@ class JobTable(TypedMachine):
         submitted = [job.submitted_ms for job in self.jobs.values() if job.state == "submitted"]
         return min(submitted) + SUBMISSION_TIMEOUT_MS if submitted else None
 
-    def digest(self) -> int:
-        return self._digest.value
-
-    def snapshot(self) -> Iterator[bytes]:
-        records = [encode(list(self.workers.values()))]
-        records.extend(map(encode, self.jobs.values()))
-        return pack_records(records)
-
-    def restore(self, stream: Iterable[bytes]) -> None:
-        records = unpack_records(stream)
-        self._reset()
-        for worker in decode(next(records), list[Worker]):
-            self._add_worker(worker)
-        for record in records:
-            job: Job = decode(record, Job)
-            self.jobs[job.job] = job
-            self._heads[job.job] = job.head()
-            for item in self.items(job):
-                self._digest.add(item)
-            for kind in c.KINDS:
-                for index, task in enumerate(job.tasks(kind)):
-                    if task.state == "running":
-                        attempt = c.Attempt(job.job, kind, index, task.attempts)
-                        self.running[task.worker][attempt] = None
-
-    def items(self, job: Job) -> Iterator[bytes]:
-        """What the digest holds of ``job``."""
-        yield self._heads[job.job]
-        yield from self._body(job)
-
-    def _body(self, job: Job) -> Iterator[bytes]:
-        yield encode((job.job, "source", stable_hash(job.source)))
-        for index, split in enumerate(job.splits):
-            yield encode((job.job, "split", index, split))
-        for kind in c.KINDS:
-            for index, task in enumerate(job.tasks(kind)):
-                yield encode((job.job, kind, index, task))
-
     # What the coordinator asks of its own replica.
-
-    def job(self, job: int) -> Job:
-        """Raises ``NotFound``."""
-        found = self.jobs.get(job)
-        if found is None:
-            raise NotFound(f"there is no job {job}; only the last {FINISHED_JOBS_KEPT} are kept")
-        return found
-
-    def task(self, attempt: c.Attempt) -> Task | None:
-        """The attempt's task, if its job is active and this attempt is the task's last."""
-        job = self.jobs.get(attempt.job)
-        if job is None or not 0 <= attempt.task < len(job.tasks(attempt.kind)):
-            return None
-        task = job.tasks(attempt.kind)[attempt.task]
-        return task if task.attempts == attempt.attempt else None
 
     def choose(self, worker: str, free: int) -> list[tuple[Job, c.Kind, int]]:
         """The tasks that ``AssignTasks`` would give now."""
@@ -285,11 +217,6 @@ class JobTable(TypedMachine):
                 self._lose(meta, worker)
         self._add_worker(new)
 
-    def _add_worker(self, worker: Worker) -> None:
-        self.workers[worker.worker] = worker
-        self.running[worker.worker] = {}
-        self._digest.add(encode(worker))
-
     def _worker_lost(self, meta: Meta, command: c.WorkerLost) -> None:
         worker = self.workers.get(command.worker)
         if worker is not None:
@@ -385,6 +312,7 @@ class JobTable(TypedMachine):
         if job.state == "publishing":
             self._finish(meta, job, "done", "")
             job.cleaned = True  # publishing has removed the temporary folder
+            job.map_phase = c.Phase(job.map_phase.total, job.map_phase.total)  # as many as needed
             self._changed(job)
 
     def _fail_job(self, meta: Meta, command: c.FailJob) -> None:
@@ -398,75 +326,3 @@ class JobTable(TypedMachine):
             job.cleaned = True
             self._changed(job)
             self._forget_old_jobs()
-
-    def _finish(self, meta: Meta, job: Job, state: c.State, error: str) -> None:
-        for item in self._body(job):
-            self._digest.remove(item)
-        for attempts in self.running.values():
-            for attempt in [attempt for attempt in attempts if attempt.job == job.job]:
-                del attempts[attempt]
-        job.state, job.finished_ms = state, meta.time_ms
-        job.error = error[:_MAX_MESSAGE_CHARACTERS]
-        job.source, job.splits, job.maps, job.reduces = b"", [], [], []
-        for item in self._body(job):
-            self._digest.add(item)
-        self._changed(job)
-        self._forget_old_jobs()
-
-    def _forget_old_jobs(self) -> None:
-        old = [job for job in self.jobs.values() if job.finished and job.cleaned]
-        for job in old[:-FINISHED_JOBS_KEPT]:
-            for item in self.items(job):
-                self._digest.remove(item)
-            del self.jobs[job.job], self._heads[job.job]
-
-    # Changes, with the digest kept up.
-
-    def _advance(self, job: Job) -> None:
-        """Judge anew in which phase an active job is."""
-        if job.reduce_phase.done == job.reduce_phase.total:
-            job.state = "publishing"  # what still runs is the maps whose output nobody needs now
-            for index, task in enumerate(job.maps):
-                if task.state == "running":
-                    self._set(job, "map", index, "idle")
-        else:
-            maps = job.map_phase
-            job.state = "reducing" if maps.done == maps.total else "mapping"
-        self._changed(job)
-
-    def _changed(self, job: Job) -> None:
-        if job.job in self._heads:
-            self._digest.remove(self._heads[job.job])
-        job.changes += 1
-        self._heads[job.job] = job.head()
-        self._digest.add(self._heads[job.job])
-
-    def _set(
-        self,
-        job: Job,
-        kind: c.Kind,
-        index: int,
-        state: TaskState,
-        worker: str = "",
-        region_bytes: Iterable[int] = (),
-        **counts: int | str,
-    ) -> None:
-        """Bring a task into another state; the caller then calls ``_changed`` or ``_advance``."""
-        task = job.tasks(kind)[index]
-        self._digest.remove(encode((job.job, kind, index, task)))
-        phase = job.map_phase if kind == "map" else job.reduce_phase
-        done = phase.done - (task.state == "done") + (state == "done")
-        running = phase.running - (task.state == "running") + (state == "running")
-        if task.state == "running":
-            del self.running[task.worker][c.Attempt(job.job, kind, index, task.attempts)]
-        task.state, task.worker, task.region_bytes = state, worker, list(region_bytes)
-        for name, value in counts.items():
-            setattr(task, name, value)
-        if state == "running":
-            task.attempts += 1
-            self.running[worker][c.Attempt(job.job, kind, index, task.attempts)] = None
-        if kind == "map":
-            job.map_phase = c.Phase(phase.total, done, running)
-        else:
-            job.reduce_phase = c.Phase(phase.total, done, running)
-        self._digest.add(encode((job.job, kind, index, task)))

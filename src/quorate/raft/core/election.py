@@ -16,7 +16,7 @@ def election_timeout(replica: Replica, now_ms: float, out: Effects) -> None:
     replica.role = Role.PRE_CANDIDATE
     replica.reset_election_timer(now_ms)
     replica.votes = {replica.replica: True}
-    _ask_all(replica, replica.term + 1, True, out)
+    ask_for_votes(replica, now_ms, out)
     _count(replica, now_ms, out)
 
 
@@ -30,13 +30,18 @@ def _campaign(replica: Replica, now_ms: float, out: Effects) -> None:
     replica.vote_write = out.write
     replica.reset_election_timer(now_ms)
     replica.votes = {}
-    _ask_all(replica, replica.term, False, out)
+    ask_for_votes(replica, now_ms, out)
 
 
-def _ask_all(replica: Replica, term: int, pre_vote: bool, out: Effects) -> None:
+def ask_for_votes(replica: Replica, now_ms: float, out: Effects) -> None:
+    """Ask those who have not answered; again after a while, for messages are lost (§5.1, §5.5)."""
+    pre_vote = replica.role is Role.PRE_CANDIDATE
     last = replica.last_entry
+    request = VoteRequest(replica.term + pre_vote, last.index, last.term, pre_vote)
     for peer in replica.peers:
-        replica.send(peer, VoteRequest(term, last.index, last.term, pre_vote), out)
+        if peer not in replica.votes:
+            replica.send(peer, request, out)
+    replica.heartbeat_deadline_ms = now_ms + replica.timing.heartbeat_interval_ms
 
 
 def vote_persisted(replica: Replica, write: int, now_ms: float, out: Effects) -> None:

@@ -1,20 +1,11 @@
 """What happens to a replica (events), and what it wants done about it (effects)."""
 
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import Entry, HardState
 from quorate.raft.core.messages import Message
-
-
-class Role(IntEnum):
-    FOLLOWER = 0
-    PRE_CANDIDATE = 1
-    CANDIDATE = 2
-    LEADER = 3
-
 
 # Events: what happens to a replica.
 

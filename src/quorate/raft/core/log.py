@@ -18,10 +18,15 @@ def _term(entry: Entry) -> int:
     return entry.term
 
 
+_NOTHING = EntryId(0, 0)
+
+
 class Log:
+    """Entries after ``base``, and the questions that elections and replication ask of them."""
+
     __slots__ = ("_entries", "base")
 
-    def __init__(self, base: EntryId = EntryId(0, 0), entries: Sequence[Entry] = ()) -> None:  # noqa: B008 - immutable
+    def __init__(self, base: EntryId = _NOTHING, entries: Sequence[Entry] = ()) -> None:
         self.base = base
         self._entries = list(entries)
         expected = base.index + 1

@@ -10,6 +10,8 @@ from collections import deque
 
 
 class Progress:
+    """One follower, as its leader sees it."""
+
     __slots__ = ("inflight", "match_index", "next_index", "paused", "replicating")
 
     def __init__(self, next_index: int) -> None:

@@ -130,9 +130,13 @@ class Replica:
     @property
     def next_deadline_ms(self) -> float:
         """When the next ``Tick`` is due."""
-        if self.role is Role.LEADER:
-            return self.heartbeat_deadline_ms
-        return self.election_deadline_ms
+        match self.role:
+            case Role.LEADER:
+                return self.heartbeat_deadline_ms
+            case Role.FOLLOWER:
+                return self.election_deadline_ms
+            case _:
+                return min(self.election_deadline_ms, self.heartbeat_deadline_ms)
 
     # What both halves do.
 
@@ -177,10 +181,11 @@ class Replica:
             out.write = self.writes
 
     def persisted(self, write: int) -> None:
-        """Move ``durable_index``.  A later, unsynced write may have replaced what this one wrote:
-        only what is below every unsynced replacement counts."""
+        """Move ``durable_index``.  The log on disk ends where the last synced write ends, also if
+        an earlier one went further; and a later, unsynced write may have replaced what these
+        wrote: only what is below every unsynced replacement counts."""
         while self._unpersisted and self._unpersisted[0].number <= write:
-            self.durable_index = max(self.durable_index, self._unpersisted.popleft().last_index)
+            self.durable_index = self._unpersisted.popleft().last_index
         for later in self._unpersisted:
             self.durable_index = min(self.durable_index, later.first_index - 1)
 

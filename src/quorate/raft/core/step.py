@@ -1,6 +1,12 @@
 """The one door: ``step(replica, event, now_ms)`` gives the ``Effects`` of an event."""
 
-from quorate.raft.core.election import election_timeout, vote_persisted, vote_reply, vote_request
+from quorate.raft.core.election import (
+    ask_for_votes,
+    election_timeout,
+    vote_persisted,
+    vote_reply,
+    vote_request,
+)
 from quorate.raft.core.events import Effects, Event, Persisted, Propose, Receive, Tick
 from quorate.raft.core.messages import AppendReply, AppendRequest, VoteReply, VoteRequest
 from quorate.raft.core.replica import Replica, Role
@@ -35,8 +41,10 @@ def _tick(replica: Replica, now_ms: float, out: Effects) -> None:
         return
     if replica.role is Role.LEADER:
         broadcast(replica, now_ms, out)
-    else:
+    elif now_ms >= replica.election_deadline_ms:
         election_timeout(replica, now_ms, out)
+    else:
+        ask_for_votes(replica, now_ms, out)
 
 
 def _receive(replica: Replica, event: Receive, now_ms: float, out: Effects) -> None:

@@ -7,6 +7,7 @@ Raft core holds.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from quorate.base.check import check
 from quorate.base.ids import GroupId
@@ -30,6 +31,8 @@ class Segment:
 
 
 class LiveGroup:
+    """One group: its state, its cut, its current entries, and the place of each."""
+
     __slots__ = (
         "_cut_place",
         "_places",
@@ -59,8 +62,8 @@ class LiveGroup:
 
     def replace_from(self, first: int, entries: list[Entry]) -> None:
         start = first - self.cut_index - 1
-        check(0 <= start <= len(self.entries), f"log entry {first} leaves a gap")
-        if start < len(self.entries):
+        if start != len(self.entries):
+            check(0 <= start < len(self.entries), f"log entry {first} leaves a gap")
             self._release(start, len(self.entries))
         self.entries.extend(entries)
 
@@ -75,7 +78,8 @@ class LiveGroup:
 
     def buffered_bytes(self) -> int:
         """Of entries that have no place yet."""
-        return _bytes(self.entries[len(self._places) :])
+        buffered = self.entries[len(self._places) :]
+        return sum([len(entry.data) for entry in buffered]) + RECORD_BYTES * len(buffered)
 
     def place(self, segment: Segment, buffered_bytes: int) -> None:
         """All that has no place yet (``buffered_bytes`` of entries) is now written there."""
@@ -121,35 +125,32 @@ class LiveGroup:
             self._cut_place.live_bytes -= RECORD_BYTES
             self._cut_place = None
 
-    def piece_in(self, segment: Segment, max_bytes: int) -> list[Entry]:
-        """The first run of entries whose place is ``segment``: up to ``max_bytes`` of them, but
-        at least one if there is one."""
-        try:
-            start = end = self._places.index(segment)
-        except ValueError:
-            return []
-        size = 0
-        while end < len(self._places) and self._places[end] is segment:
-            size += len(self.entries[end].data) + RECORD_BYTES
-            if size > max_bytes and end > start:
-                break
-            end += 1
-        return self.entries[start:end]
+    def entries_in(self, segment: Segment, max_bytes: int) -> list[Entry]:
+        """Entries whose place is ``segment``: up to ``max_bytes`` of them, but at least one if
+        there is one."""
+        found: list[Entry] = []
+        size = at = 0
+        with suppress(ValueError):  # there are no more
+            while True:
+                at = self._places.index(segment, at)
+                size += len(self.entries[at].data) + RECORD_BYTES
+                if size > max_bytes and found:
+                    break
+                found.append(self.entries[at])
+                at += 1
+        return found
 
     def move(self, entries: list[Entry], segment: Segment) -> None:
-        """A piece, all of one place, is now written in ``segment``."""
-        start = entries[0].index - self.cut_index - 1
-        size = _bytes(entries)
-        self._places[start].live_bytes -= size
-        self._places[start : start + len(entries)] = [segment] * len(entries)
-        segment.live_bytes += size
+        """Entries that have a place are now written in ``segment``."""
+        for entry in entries:
+            at = entry.index - self.cut_index - 1
+            size = len(entry.data) + RECORD_BYTES
+            self._places[at].live_bytes -= size
+            self._places[at] = segment
+            segment.live_bytes += size
 
     def _release(self, start: int, end: int) -> None:
         for entry, place in zip(self.entries[start:end], self._places[start:end], strict=False):
             place.live_bytes -= len(entry.data) + RECORD_BYTES
         del self.entries[start:end]
         del self._places[start:end]
-
-
-def _bytes(entries: list[Entry]) -> int:
-    return sum([len(entry.data) for entry in entries]) + RECORD_BYTES * len(entries)

@@ -10,8 +10,8 @@ Rules (their reasons stand in ``format.py``):
 Making room: the oldest segments in which nothing is live are removed.  If garbage (what is written
 and not live, with all of every segment but the newest counted as written) exceeds the live bytes
 by more than a segment, each batch also carries live records of the oldest segment, at most as many
-bytes as it carries new ones and ``RELOCATION_BYTES``.  So the log takes about three times what is
-live and three segments, and no byte is, on average, rewritten more than once for each new one.
+bytes as it carries new ones and ``RELOCATION_BYTES``.  So the log takes at most about four times
+what is live and three segments, and over time less is rewritten than is new, counted in sectors.
 """
 
 from bisect import bisect_right
@@ -268,7 +268,7 @@ class Wal:
                 log.release_cut()
                 buffered.append((log, 0))
                 budget -= RECORD_BYTES
-            if budget > 0 and (entries := log.piece_in(oldest, budget)):
+            if budget > 0 and (entries := log.entries_in(oldest, budget)):
                 records.append(Relocate(log.group, entries))
                 moves.append((log, entries))
                 size = sum(len(entry.data) + RECORD_BYTES for entry in entries)

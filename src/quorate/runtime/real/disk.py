@@ -49,12 +49,12 @@ class RealFile:
             raise self._disk.failure(error, "read", self._path) from error
 
     def write(self, offset: int, data: Buffer) -> None:
-        self._write(offset, memoryview(data).cast("B"))
+        self._write(self._descriptor, offset, memoryview(data).cast("B"))
 
-    def _write(self, offset: int, view: memoryview) -> None:
+    def _write(self, descriptor: int, offset: int, view: memoryview) -> None:
         try:
             while view:
-                written = os.pwrite(self._descriptor, view, offset)
+                written = os.pwrite(descriptor, view, offset)
                 offset += written
                 view = view[written:]
         except OSError as error:
@@ -64,7 +64,7 @@ class RealFile:
         view = memoryview(data).cast("B")
 
         def work(descriptor: int) -> None:
-            self._write(offset, view)
+            self._write(descriptor, offset, view)
             self._sync(descriptor)
 
         await self._disk.in_thread(self._descriptor, work)
@@ -118,7 +118,7 @@ class RealDisk:
 
     def list(self, directory: str) -> list[str]:
         try:
-            return sorted(os.listdir(self._path(directory)))
+            return sorted(entry.name for entry in self._path(directory).iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
@@ -164,7 +164,10 @@ class RealDisk:
             os.close(descriptor)
 
     def free_bytes(self) -> int:
-        status = os.statvfs(self.root)
+        try:
+            status = os.statvfs(self.root)
+        except OSError:  # the root itself is gone
+            return 0
         return status.f_bavail * status.f_frsize
 
     async def in_thread(self, descriptor: int, work: Callable[[int], None]) -> None:
@@ -188,7 +191,8 @@ class RealDisk:
     def failure(self, error: OSError, verb: str, path: str) -> QuorateError:
         """What the port raises for ``error``."""
         where = self.root / path
-        if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+        if missing or (verb == "open" and isinstance(error, IsADirectoryError)):
             return NotFound(f"cannot {verb} {where}: {error.strerror}")
         if error.errno in _NO_SPACE and verb != "sync":
             return DiskFull(

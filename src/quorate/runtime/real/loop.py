@@ -9,15 +9,18 @@ from quorate.runtime.ports import Trace
 
 T = TypeVar("T")
 
+new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
 try:
-    from uvloop import new_event_loop
-except ImportError:  # optional: a third slower, otherwise the same
-    new_event_loop = asyncio.new_event_loop
+    import uvloop
+except ImportError:  # optional: slower without it, otherwise the same
+    pass
+else:
+    new_loop = uvloop.new_event_loop
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run ``main()`` to its end on a new loop and return its result."""
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         return runner.run(main())
 
 

@@ -15,6 +15,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from quorate.base.errors import BadConfiguration, BadInput, ProtocolError, Unavailable
 from quorate.base.ids import Address
@@ -32,8 +33,16 @@ _BACKLOG = 512
 class RealConnection(asyncio.BufferedProtocol):
     """One end of a connection: the protocol that asyncio drives and the port's ``Connection``."""
 
-    def __init__(self, receiver: FrameReceiver, max_frame_bytes: int, peer: str = "") -> None:
+    def __init__(
+        self,
+        receiver: FrameReceiver,
+        max_frame_bytes: int,
+        peer: str = "",
+        owner: dict[RealConnection, None] | None = None,
+    ) -> None:
+        """``peer`` is learnt from the socket if empty; ``owner`` holds what is open."""
         self.max_frame_bytes = max_frame_bytes
+        self._owner = owner if owner is not None else {}
         self._receiver = receiver
         self._peer = peer
         self._transport: asyncio.Transport | None = None
@@ -42,14 +51,15 @@ class RealConnection(asyncio.BufferedProtocol):
         self._filled = 0
         self._large: bytearray | None = None
         self._large_filled = 0
+        self.ended = asyncio.Event()
+        """Set when the transport is gone."""
         self._writable = asyncio.Event()
         self._writable.set()
 
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert_transport: asyncio.Transport = transport  # type: ignore[assignment]
-        self._transport = assert_transport
+        self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
         if not self._peer:
             name = transport.get_extra_info("peername")
@@ -58,6 +68,7 @@ class RealConnection(asyncio.BufferedProtocol):
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._owner[self] = None
         self._receiver.connected(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -80,10 +91,12 @@ class RealConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._owner.pop(self, None)
         self._writable.set()
         error = self._error
         if error is None and exc is not None:
             error = Unavailable(f"the connection to {self._peer} broke: {exc}")
+        self.ended.set()
         self._receiver.disconnected(error)
 
     def pause_writing(self) -> None:
@@ -95,34 +108,41 @@ class RealConnection(asyncio.BufferedProtocol):
     def _parse(self) -> None:
         """Hand over the whole frames of the buffer and make room for the rest."""
         buffer, filled = self._buffer, self._filled
-        spans = []
-        position = length = 0
-        while filled - position >= _HEADER_BYTES:
-            length = int.from_bytes(buffer[position : position + _HEADER_BYTES], "big")
-            if not 0 < length <= self.max_frame_bytes:
-                break
-            start = position + _HEADER_BYTES
-            if filled - start < length:
-                break
-            spans.append((start, start + length))
-            position = start + length
-        if spans:
-            batch = memoryview(bytes(memoryview(buffer)[:position]))
-            self._hand_over([batch[start:end] for start, end in spans])
-        rest = filled - position
-        if rest >= _HEADER_BYTES and not 0 < length <= self.max_frame_bytes:
+        position = 0
+        # Again after each batch: its receiver may have changed the limit.
+        while spans := self._whole_frames(position):
+            first, end = spans[0][0], spans[-1][1]
+            batch = memoryview(bytes(memoryview(buffer)[first:end]))
+            self._hand_over([batch[start - first : stop - first] for start, stop in spans])
+            position = end
+        start = position + _HEADER_BYTES
+        length = self._length_at(position)
+        if start <= filled and not 0 < length <= self.max_frame_bytes:
             self._filled = 0
             self._break(length)
-        elif rest >= _HEADER_BYTES and length > _LARGE_BYTES:
+        elif start <= filled and length > _LARGE_BYTES:
             self._large = bytearray(length)
-            self._large_filled = rest - _HEADER_BYTES
-            self._large[: self._large_filled] = memoryview(buffer)[
-                position + _HEADER_BYTES : filled
-            ]
+            self._large_filled = filled - start
+            self._large[: self._large_filled] = memoryview(buffer)[start:filled]
             self._filled = 0
         else:
-            buffer[:rest] = buffer[position:filled]
-            self._filled = rest
+            self._filled = filled - position
+            buffer[: self._filled] = buffer[position:filled]
+
+    def _whole_frames(self, position: int) -> list[tuple[int, int]]:
+        """Where the bodies stand in the buffer, up to the first frame that is not whole or not
+        allowed."""
+        filled, limit = self._filled, self.max_frame_bytes
+        spans = []
+        while (start := position + _HEADER_BYTES) <= filled:
+            position = start + self._length_at(position)
+            if not start < position <= min(filled, start + limit):
+                break
+            spans.append((start, position))
+        return spans
+
+    def _length_at(self, position: int) -> int:
+        return int.from_bytes(self._buffer[position : position + _HEADER_BYTES], "big")
 
     def _hand_over(self, frames: list[memoryview]) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -134,6 +154,11 @@ class RealConnection(asyncio.BufferedProtocol):
                 f"{self._peer} sent a frame of {length} bytes; "
                 f"1 to {self.max_frame_bytes} are allowed here"
             )
+            self._transport.abort()
+
+    def abort(self) -> None:
+        """Close at once, whatever has not left."""
+        if self._transport is not None:
             self._transport.abort()
 
     # What the owner calls.
@@ -179,6 +204,8 @@ def _size(piece: Buffer) -> int:
 
 
 class RealListener:
+    """A listening socket."""
+
     def __init__(self, server: asyncio.Server, address: Address) -> None:
         self._server = server
         self._address = address
@@ -196,6 +223,8 @@ class RealNetwork:
 
     def __init__(self, tls: TlsContexts | None = None) -> None:
         self._tls = tls
+        self._connections: dict[RealConnection, None] = {}
+        self._servers: list[asyncio.Server] = []
 
     async def listen(
         self, address: Address, accept: Callable[[], FrameReceiver], max_frame_bytes: int
@@ -203,7 +232,7 @@ class RealNetwork:
         host, port = self._allowed(address)
         try:
             server = await asyncio.get_running_loop().create_server(
-                lambda: RealConnection(accept(), max_frame_bytes),
+                lambda: RealConnection(accept(), max_frame_bytes, owner=self._connections),
                 host,
                 port,
                 ssl=None if self._tls is None else self._tls.server,
@@ -218,6 +247,7 @@ class RealNetwork:
             raise BadConfiguration(
                 f"cannot listen at {address}: {error.strerror or error}"
             ) from error
+        self._servers.append(server)
         port = server.sockets[0].getsockname()[1]
         return RealListener(server, Address(f"{address.rpartition(':')[0]}:{port}"))
 
@@ -228,7 +258,7 @@ class RealNetwork:
         try:
             async with asyncio.timeout(timeout_ms / 1000.0):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: RealConnection(receiver, max_frame_bytes, address),
+                    lambda: RealConnection(receiver, max_frame_bytes, address, self._connections),
                     host,
                     port,
                     ssl=None if self._tls is None else self._tls.client,
@@ -244,7 +274,16 @@ class RealNetwork:
                 raise Unavailable(
                     f"nobody listens at {address}: see whether that process runs"
                 ) from error
-            raise Unavailable(f"cannot connect to {address}: {error.strerror or error}") from error
+            raise Unavailable(f"cannot connect to {address}: {error}") from error
+
+    async def close(self) -> None:
+        """Stop listening, and drop all connections without waiting for what has not left."""
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            connection.abort()
+        for connection in list(self._connections):
+            await connection.ended.wait()
 
     def _allowed(self, address: Address) -> tuple[str, int]:
         host, port = split_address(address)

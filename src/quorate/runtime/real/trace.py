@@ -1,8 +1,8 @@
 """The trace of a real process: one line per event, to a stream.
 
 ``2026-01-31T12:00:00.123 event raft election won term=3``.  Errors are always written; events
-only when the trace was made with ``events=True``, because they cost a write each.  Lines are bounded
-and hold no line ends, whatever the facts are.
+only when the trace was made with ``events=True``, because they cost a write each.  Lines are
+bounded and hold no line ends, whatever the facts are.
 """
 
 import time

@@ -127,14 +127,17 @@ class SimulatedDisk:
             if isinstance(inode, DirectoryInode):
                 yield from self._walk(inode)
 
+    def discard(self) -> None:
+        """Give the memory of all files back; the end of the disk."""
+        self._root = DirectoryInode()
+        self.journal = Journal()
+
     def flip_bit(self, path: str, offset: int, bit: int) -> None:
         """Damage one bit of the file at ``path`` (from the machine's root), cached and stored."""
         inode = self.found(path_parts(path))
         if not isinstance(inode, FileInode):
             raise NotFound(f"there is no file {path} to damage")
-        for copy in (inode.current, inode.durable):
-            if offset < len(copy):
-                copy[offset] ^= 1 << bit
+        inode.flip_bit(offset, bit)
 
 
 class SimulatedFile:
@@ -183,7 +186,7 @@ class SimulatedFile:
         self._require_usable()
         inode, disk = self._inode, self._view.disk
         upto = inode.sequence
-        if await disk.sync(inode.unsynced_bytes()):
+        if await disk.sync(inode.unsynced_bytes):
             inode.persist(upto)
         else:
             disk.lose_some(inode, upto)

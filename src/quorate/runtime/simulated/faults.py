@@ -8,6 +8,7 @@ over ``Faults.loopback``, which is never blocked.
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 
 @dataclass(slots=True)
@@ -31,9 +32,6 @@ class Link:
     def late_s(self, source: random.Random) -> float:
         return source.uniform(*self.reorder_ms) / 1000.0
 
-    def damages(self) -> bool:
-        return bool(self.loss or self.duplicate or self.reorder)
-
 
 @dataclass(slots=True)
 class Faults:
@@ -51,9 +49,13 @@ class Faults:
             return self.loopback
         return self.links.get((source, target), self.default)
 
-    def set_link(self, source: str, target: str, **changes: object) -> None:
+    def set_link(self, source: str, target: str, **changes: Any) -> None:
         """Give one direction settings of its own: those of now with ``changes``."""
-        self.links[source, target] = replace(self.link(source, target), **changes)  # type: ignore[arg-type]
+        self.links[source, target] = replace(self.link(source, target), **changes)
+
+    @property
+    def any_blocked(self) -> bool:
+        return bool(self._blocked)
 
     def is_blocked(self, source: str, target: str) -> bool:
         return (source, target) in self._blocked and source != target

@@ -10,6 +10,7 @@ Rules (those of a journalled file system under Linux, at their worst):
 - After a failed sync an arbitrary part of the writes has reached the disk, and the rest never
   will: the kernel calls the pages clean, so a later sync does not write them and reports success,
   while they still show in the current bytes ("fsyncgate").
+- What was never synced is written back in the background sooner or later.
 - A created, renamed or removed name is durable once its directory was synced; before, a power
   loss may forget it.  A rename is one change: old or new, never both or neither.
 """
@@ -18,10 +19,16 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 SECTOR_BYTES = 512
+
+_WRITEBACK_BYTES = 8 << 20
+_WRITEBACK_CHANGES = 256
+"""Above these, the oldest of what was never synced reaches the disk, as the kernel writes back in
+the background; this is also what bounds a simulation's memory."""
 
 
 class Write(NamedTuple):
@@ -30,19 +37,31 @@ class Write(NamedTuple):
     data: bytes
     length: int
     """What the file's length is at least, once this is applied (``allocate`` has no data)."""
+    old_data: bytes
+    old_length: int
 
 
 def _put(target: bytearray, offset: int, data: bytes | memoryview, length: int) -> None:
+    if offset == len(target):
+        target += data
+    elif data:
+        if len(target) < offset:
+            target.extend(bytes(offset - len(target)))
+        target[offset : offset + len(data)] = data
     if len(target) < length:
         target.extend(bytes(length - len(target)))
-    target[offset : offset + len(data)] = data
 
 
 @dataclass(slots=True, eq=False)
 class FileInode:
+    """One file.  The durable bytes are kept as a second copy only where they cannot be had by
+    taking the unsynced writes back from the current ones, that is after a failed sync."""
+
     current: bytearray = field(default_factory=bytearray)
-    durable: bytearray = field(default_factory=bytearray)
+    stale: bytearray | None = None
+    """The durable bytes, if a failed sync has lost some of the current ones for ever."""
     unsynced: deque[Write] = field(default_factory=deque)
+    unsynced_bytes: int = 0
     sequence: int = 0
     """Number of the last write; a sync covers those up to the one it found."""
 
@@ -55,23 +74,39 @@ class FileInode:
 
     def _record(self, offset: int, data: bytes, length: int) -> None:
         self.sequence += 1
-        self.unsynced.append(Write(self.sequence, offset, data, length))
+        old = bytes(memoryview(self.current)[offset : offset + len(data)])
+        self.unsynced.append(Write(self.sequence, offset, data, length, old, len(self.current)))
+        self.unsynced_bytes += len(data)
         _put(self.current, offset, data, length)
+        while self.unsynced_bytes > _WRITEBACK_BYTES and len(self.unsynced) > 1:
+            self.persist(self.unsynced[0].sequence)
 
-    def unsynced_bytes(self) -> int:
-        return sum(len(write.data) for write in self.unsynced)
+    def _taken(self, upto: int) -> Iterator[Write]:
+        while self.unsynced and self.unsynced[0].sequence <= upto:
+            write = self.unsynced.popleft()
+            self.unsynced_bytes -= len(write.data)
+            yield write
+
+    def durable(self) -> bytearray:
+        """What a power loss would leave for certain."""
+        if self.stale is not None:
+            return self.stale
+        durable = bytearray(self.current)
+        for write in reversed(self.unsynced):
+            durable[write.offset : write.offset + len(write.old_data)] = write.old_data
+            del durable[write.old_length :]
+        return durable
 
     def persist(self, upto: int) -> None:
         """The writes up to number ``upto`` are on the disk."""
-        while self.unsynced and self.unsynced[0].sequence <= upto:
-            write = self.unsynced.popleft()
-            _put(self.durable, write.offset, write.data, write.length)
+        for write in self._taken(upto):
+            if self.stale is not None:
+                _put(self.stale, write.offset, write.data, write.length)
 
     def persist_some(self, upto: int, source: random.Random) -> None:
         """An arbitrary part of the writes up to ``upto`` is on the disk, the rest never will be."""
-        taken = []
-        while self.unsynced and self.unsynced[0].sequence <= upto:
-            taken.append(self.unsynced.popleft())
+        durable = self.stale = self.durable()
+        taken = list(self._taken(upto))
         # All, nothing, a prefix with a torn end, or any sectors: each is a way disks fail, and
         # evenly drawn sectors alone would almost never give the first three.
         manner = source.randrange(4)
@@ -82,30 +117,40 @@ class FileInode:
         skipped: set[int] = set()
         for number, write in enumerate(taken):
             if number < whole:
-                _put(self.durable, write.offset, write.data, write.length)
+                _put(durable, write.offset, write.data, write.length)
             elif manner == 3 or number == whole:
-                self._persist_sectors(write, keep, skipped, source)
-
-    def _persist_sectors(
-        self, write: Write, keep: float, skipped: set[int], source: random.Random
-    ) -> None:
-        if not write.data:
-            if source.random() < keep:
-                _put(self.durable, 0, b"", write.length)
-            return
-        data = memoryview(write.data)
-        end = write.offset + len(data)
-        for sector in range(write.offset // SECTOR_BYTES, -(-end // SECTOR_BYTES)):
-            if sector in skipped or source.random() >= keep:
-                skipped.add(sector)
-                continue
-            start = max(write.offset, sector * SECTOR_BYTES)
-            stop = min(end, (sector + 1) * SECTOR_BYTES)
-            _put(self.durable, start, data[start - write.offset : stop - write.offset], stop)
+                _persist_sectors(durable, write, keep, skipped, source)
 
     def lose_power(self, source: random.Random) -> None:
-        self.persist_some(self.sequence, source)
-        self.current = bytearray(self.durable)
+        if self.unsynced or self.stale is not None:
+            self.persist_some(self.sequence, source)
+            self.current, self.stale = self.durable(), None
+
+    def flip_bit(self, offset: int, bit: int) -> None:
+        durable = self.durable()
+        for copy in (self.current, durable):
+            if offset < len(copy):
+                copy[offset] ^= 1 << bit
+        if self.unsynced or self.stale is not None:
+            self.stale = durable
+
+
+def _persist_sectors(
+    durable: bytearray, write: Write, keep: float, skipped: set[int], source: random.Random
+) -> None:
+    if not write.data:
+        if source.random() < keep:
+            _put(durable, 0, b"", write.length)
+        return
+    data = memoryview(write.data)
+    end = write.offset + len(data)
+    for sector in range(write.offset // SECTOR_BYTES, -(-end // SECTOR_BYTES)):
+        if sector in skipped or source.random() >= keep:
+            skipped.add(sector)
+            continue
+        start = max(write.offset, sector * SECTOR_BYTES)
+        stop = min(end, (sector + 1) * SECTOR_BYTES)
+        _put(durable, start, data[start - write.offset : stop - write.offset], stop)
 
 
 @dataclass(slots=True, eq=False)
@@ -158,6 +203,11 @@ class Journal:
     def record(self, *entries: Entry) -> None:
         self.sequence += 1
         self.changes.append(Change(self.sequence, entries))
+        if len(self.changes) > _WRITEBACK_CHANGES:
+            half = _WRITEBACK_CHANGES // 2
+            for change in self.changes[:half]:
+                change.persist()
+            del self.changes[:half]
 
     def persist(self, directory: DirectoryInode, upto: int) -> None:
         """``directory`` is synced: its changes up to number ``upto`` are durable, and with them

@@ -17,13 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import heapq
 import sys
 from asyncio import events
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
+from heapq import heapify, heappop, heappush
 from typing import Any, NoReturn, TypeVar, TypeVarTuple
 
 from quorate.base.check import check
@@ -40,7 +40,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 _LIVELOCK_STEPS = 1_000_000
-_COLLECT_STEPS = 1 << 17
+_COLLECT_STEPS = 1 << 12
+_COLLECT_ALL_STEPS = 1 << 18
 _PURGE_TIMERS = 1000
 
 
@@ -114,8 +115,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> SimulatedHandle:
+        if self._closed:
+            raise _closed_error()
         handle = SimulatedHandle(self, self._now, callback, args, context)
-        self._require_open()
         self._ready.append(handle)
         return handle
 
@@ -126,12 +128,14 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> SimulatedHandle:
-        self._require_open()
-        when = max(when, self._now)
+        if self._closed:
+            raise _closed_error()
+        if when < self._now:
+            when = self._now
         handle = SimulatedHandle(self, when, callback, args, context)
         handle._scheduled = True
         self._sequence += 1
-        heapq.heappush(self._timers, (when, self._sequence, handle))
+        heappush(self._timers, (when, self._sequence, handle))
         return handle
 
     def call_later(
@@ -153,7 +157,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         name: str | None = None,
         context: Context | None = None,
     ) -> asyncio.Task[T]:
-        self._require_open()
+        if self._closed:
+            raise _closed_error()
         task: asyncio.Task[T] = asyncio.Task(coro, loop=self, name=name or "task", context=context)
         process = CURRENT.get() if context is None else context.get(CURRENT)
         (self.harness_tasks if process is None else process.tasks).add(task)
@@ -175,7 +180,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             self._timers
         ):
             self._timers[:] = [timer for timer in self._timers if not timer[2]._cancelled]
-            heapq.heapify(self._timers)
+            heapify(self._timers)
             self._cancelled_timers = 0
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
@@ -200,7 +205,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         (seconds, may be infinite).  Returns whether it is done.  Raises ``Deadlock`` if neither
         can happen, and any failure of the run."""
         check(not self._running, "the simulated loop is already running")
-        self._require_open()
+        if self._closed:
+            raise _closed_error()
         with self._entered():
             return self._run(done, deadline)
 
@@ -248,7 +254,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                 if when > deadline:
                     self._now = max(self._now, deadline)
                     return False
-                handle = heapq.heappop(timers)[2]
+                handle = heappop(timers)[2]
                 handle._scheduled = False
                 if handle._cancelled:
                     self._cancelled_timers -= 1
@@ -281,7 +287,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             if self.steps > still_until:
                 raise Livelock(f"{_LIVELOCK_STEPS} steps at {self._now:.3f} s, last {handle!r}")
             if self.steps % _COLLECT_STEPS == 0:
-                gc.collect(1)
+                gc.collect(1 if self.steps % _COLLECT_ALL_STEPS else 2)
 
     def _own_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
         # By address, which the next generator there overwrites: when the finalizer is called,
@@ -295,9 +301,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             context = Context() if process is None else process.context.copy()
             self.create_task(_close(generator), name="close generator", context=context)
 
-    def _require_open(self) -> None:
-        if self._closed:
-            raise RuntimeError("the simulated loop is closed")
+
+def _closed_error() -> RuntimeError:
+    return RuntimeError("the simulated loop is closed")
 
 
 async def _close(generator: AsyncGenerator[Any, Any]) -> None:

@@ -15,13 +15,16 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from quorate.base.errors import BadConfiguration, ProtocolError, Unavailable
 from quorate.base.ids import Address
 from quorate.runtime.ports import Connection, Frame, FrameReceiver, Listener
-from quorate.runtime.simulated.faults import Faults
+from quorate.runtime.simulated.faults import Faults, Link
 from quorate.runtime.simulated.loop import SimulatedLoop
 from quorate.runtime.simulated.process import SimulatedProcess
+
+T = TypeVar("T")
 
 _BUFFER_BYTES = 1 << 20
 """``drain`` waits while more than this has not left."""
@@ -43,11 +46,10 @@ class SimulatedWire:
 
     def cut(self, source: str, target: str) -> bool:
         """Nothing passes from ``source`` to ``target`` at present."""
-        return (
-            self.faults.is_blocked(source, target)
-            or source in self._without_power
-            or target in self._without_power
-        )
+        off = self._without_power
+        if not off and not self.faults.any_blocked:
+            return False  # almost always, and asked for each batch twice
+        return self.faults.is_blocked(source, target) or source in off or target in off
 
     def power(self, machine: str, on: bool) -> None:
         if on:
@@ -64,7 +66,9 @@ class SimulatedWire:
         if self.cut(receiving.other.machine, receiving.machine):
             self._held.append((receiving, error))
         else:
-            receiving.other.schedule(receiving.hear_end, error)
+            sending = receiving.other
+            link = self.faults.link(sending.machine, receiving.machine)
+            sending.schedule(link, receiving.hear_end, error)
 
     def release(self) -> None:
         held, self._held = self._held, []
@@ -114,20 +118,20 @@ class SimulatedConnection:
         wire, here, there = self._wire, self.machine, self.other.machine
         link = wire.faults.link(here, there)
         size = sum(map(len, joined))
-        self._left_at = max(wire.loop.time(), self._left_at) + size / (1000.0 * link.bytes_per_ms)
+        start = max(wire.loop.time(), self._left_at)
+        self._left_at = start + size / (1000.0 * link.bytes_per_ms)
         wire.frames_sent += len(joined)
         if wire.cut(here, there):
             wire.frames_lost += len(joined)
             return
-        if link.damages():
-            joined = self._damage(joined)
+        if link.loss or link.duplicate or link.reorder:
+            joined = self._damage(joined, link)
         if joined:
-            self.schedule(self.other.arrive, joined)
+            self.schedule(link, self.other.arrive, joined)
 
-    def _damage(self, frames: list[bytes]) -> list[bytes]:
+    def _damage(self, frames: list[bytes], link: Link) -> list[bytes]:
         """Take out what is lost, comes late or comes twice; what stays arrives in order."""
         wire = self._wire
-        link = wire.faults.link(self.machine, self.other.machine)
         draw = wire.random.random
         kept = []
         for frame in frames:
@@ -144,13 +148,12 @@ class SimulatedConnection:
                 )
         return kept
 
-    def schedule(self, callback: Callable[..., object], *args: object) -> None:
+    def schedule(self, link: Link, callback: Callable[[T], object], about: T) -> None:
         """Have the other end's ``callback`` called after the delay, behind what went before."""
         wire = self._wire
         start = max(wire.loop.time(), self._left_at)
-        when = start + wire.delay_s(self.machine, self.other.machine)
-        self.arrived_at = max(self.arrived_at, when)
-        wire.loop.call_at(self.arrived_at, callback, *args, context=self.other.process.context)
+        self.arrived_at = max(self.arrived_at, start + link.delay_s(wire.random))
+        wire.loop.call_at(self.arrived_at, callback, about, context=self.other.process.context)
 
     def arrive(self, frames: list[bytes]) -> None:
         """At the receiving end: hand over what passes the limit, up to the first that does not."""
@@ -160,19 +163,16 @@ class SimulatedConnection:
         if self._wire.cut(self.other.machine, self.machine):
             self._wire.frames_lost += len(frames)
             return
-        limit = self.max_frame_bytes
-        for position, frame in enumerate(frames):
-            if not 0 < len(frame) <= limit:
-                if position:
-                    receiver.frames_received([memoryview(f) for f in frames[:position]])
-                self._break(
-                    ProtocolError(
-                        f"{self._peer} sent a frame of {len(frame)} bytes; "
-                        f"1 to {limit} are allowed here"
-                    )
-                )
+        while frames and self._open:
+            limit = self.max_frame_bytes  # may be another after each batch
+            count = 0
+            while count < len(frames) and 0 < len(frames[count]) <= limit:
+                count += 1
+            if count == 0:
+                self._break(len(frames[0]))
                 return
-        receiver.frames_received([memoryview(frame) for frame in frames])
+            receiver.frames_received([memoryview(frame) for frame in frames[:count]])
+            frames = frames[count:]
 
     def hear_end(self, error: Exception | None) -> None:
         if self._open:
@@ -180,10 +180,14 @@ class SimulatedConnection:
             if self._receiver is not None:
                 self._receiver.disconnected(error)
 
-    def _break(self, error: Exception) -> None:
-        if self._open:
-            self._wire.end(self.other, None)
-            self.hear_end(error)
+    def _break(self, length: int) -> None:
+        self._wire.end(self.other, None)
+        self.hear_end(
+            ProtocolError(
+                f"{self._peer} sent a frame of {length} bytes; "
+                f"1 to {self.max_frame_bytes} are allowed here"
+            )
+        )
 
     def buffered_bytes(self) -> int:
         link = self._wire.faults.link(self.machine, self.other.machine)
@@ -216,6 +220,8 @@ class SimulatedConnection:
 
 
 class SimulatedListener:
+    """An address of one process."""
+
     def __init__(
         self,
         network: SimulatedNetwork,

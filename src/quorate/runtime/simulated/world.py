@@ -129,6 +129,8 @@ class Simulation:
         self.loop.close()
         for process in self.processes:
             process.tasks.bury()
+        for machine in self.machines.values():
+            machine.disk.discard()
 
 
 class Machine:

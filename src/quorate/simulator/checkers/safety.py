@@ -45,6 +45,8 @@ class SafetyChecker:
     def __init__(self) -> None:
         self._groups: dict[GroupId, _GroupHistory] = {}
         self._last: dict[ReplicaId, tuple[Replica, Summary]] = {}
+        self.on_vote: Callable[[ReplicaId], None] = lambda voter: None
+        """Called when a granted vote leaves a replica; a nemesis may listen."""
         self.elections = 0
         self.steps = 0
 
@@ -121,6 +123,7 @@ class SafetyChecker:
                     votes = self._groups.setdefault(envelope.group, _GroupHistory()).votes
                     key = (message.term, envelope.sender)
                     first = votes.setdefault(key, envelope.receiver)
+                    self.on_vote(envelope.sender)
                     check(
                         first == envelope.receiver,
                         f"One vote a term (§5.2): {envelope.sender} votes for {first} and for"

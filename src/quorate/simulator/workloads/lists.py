@@ -148,7 +148,8 @@ def judge(history: History, final: dict[str, list[str]]) -> None:
 
 def _judge_key(key: str, operations: list[Operation], final: list[str]) -> None:
     place = {value: position for position, value in enumerate(final)}
-    check(len(place) == len(final), f"Exactly once: list {key} holds a value twice: {final}")
+    twice = [value for position, value in enumerate(final) if place[value] != position]
+    check(not twice, f"Exactly once: list {key} holds {', '.join(twice)} twice")
     known = {operation.value: operation for operation in operations if operation.value}
     for value in final:
         check(value in known, f"list {key} holds {value}, which nobody appended")

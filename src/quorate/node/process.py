@@ -1,0 +1,94 @@
+"""The composition root of one process: ``python -m quorate.node.process PARENT CONFIG ROLE``.
+
+Checks who this machine is, builds the real world below ``data_dir/ROLE`` and starts the role in
+it.  What it says to its supervisor stands in ``reports.py``.  SIGTERM, and the end of standard
+input, stop it in order; an error that no part can go on after ends it at once, with its sentence.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from quorate.base.errors import QuorateError
+from quorate.base.ids import Address, NodeId
+from quorate.node.config import NodeConfig, load
+from quorate.node.identity import NodeIdentity, require_identity
+from quorate.node.lock import FileLock
+from quorate.node.parent import die_with_parent, when_parent_ends
+from quorate.node.reports import PROCESSES_FILE, Ready, RunningProcess, failed, report
+from quorate.node.roles import ROLES, Setting
+from quorate.runtime.ports import World
+from quorate.runtime.real.trace import RealTrace
+from quorate.runtime.real.world import close_world, end_process, real_world, run
+
+LOCK_PATIENCE_MS = 5_000.0
+"""A process of a supervisor that was killed needs a moment to end."""
+STOP_MS = 3_000.0
+
+_processes = msgspec.json.Decoder(list[RunningProcess])
+
+
+def main(parent_pid: str, config_file: str, role: str) -> int:
+    """Be the process of ``role`` until told to stop; the exit code."""
+    die_with_parent(int(parent_pid))
+    try:
+        run(lambda: _serve(Path(config_file), role))
+    except QuorateError as error:
+        _end(error)
+    return 0
+
+
+def _end(error: BaseException) -> NoReturn:
+    if isinstance(error, QuorateError):
+        report(failed(error))
+    end_process(error)
+
+
+async def _serve(config_file: Path, role: str) -> None:
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    when_parent_ends(stopping.set)
+    config = load(config_file)
+    machine = require_identity(config, config_file)
+    lock = FileLock(config.data_path / f"{role}.lock", LOCK_PATIENCE_MS)
+    trace = RealTrace(sys.stderr, role)
+    world = real_world(config.disk_path(role), trace=trace, tls=config.tls_paths, stop=_end)
+    started = await ROLES[role](_setting(world, config, machine, role))
+    report(Ready((RunningProcess(role, os.getpid()),)))
+    await stopping.wait()
+    try:
+        async with asyncio.timeout(STOP_MS / 1000):
+            await started.close()
+            await close_world(world)
+    except TimeoutError:
+        trace.error(f"did not stop within {STOP_MS:.0f} ms")
+    lock.release()
+
+
+def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str) -> Setting:
+    rpc = {node.name: node.rpc for node in config.nodes}
+    return Setting(
+        world=world,
+        machine=machine,
+        address=config.role_addresses()[role],
+        doors={NodeId(number): Address(rpc[name]) for number, name in enumerate(machine.names, 1)},
+        timing=config.timing,
+        tasks=config.worker.tasks,
+        processes=lambda: _read_processes(config.data_path / PROCESSES_FILE),
+    )
+
+
+def _read_processes(path: Path) -> list[RunningProcess]:
+    try:
+        return _processes.decode(path.read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        return []
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

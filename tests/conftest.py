@@ -1,0 +1,15 @@
+"""What all tests share: options, and property tests that run the same examples every time."""
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("quorate", derandomize=True, database=None, deadline=None)
+settings.load_profile("quorate")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-scenarios",
+        action="store_true",
+        help="write what tests/scenarios/*.txt produce now into them, instead of comparing",
+    )

@@ -1,0 +1,170 @@
+"""Raft's five safety properties, after every step of clusters that are scheduled at random.
+
+Each seed is one cluster (``raft_cluster.RandomCluster``): of one to five replicas, with messages
+lost, duplicated and reordered, links cut in one direction, and crashes that lose unsynced writes.
+``check_state`` and ``check_step`` run after each step as well.  That the properties can fail is
+shown by breaking one promise at a time, below.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+from raft_cluster import Counts, Figure3, Host, RandomCluster, Stepped
+from raft_replicas import entries
+
+from quorate.base.ids import ReplicaId
+from quorate.raft.core.entries import HardState
+from quorate.raft.core.events import Tick
+from quorate.raft.core.invariants import Summary, summary
+from quorate.raft.core.replica import Role
+
+SEEDS = 100
+STEPS = 2500
+
+PROPERTIES = (
+    "election_safety",
+    "leader_append_only",
+    "log_matching",
+    "leader_completeness",
+    "state_machine_safety",
+)
+
+
+@cache
+def histories() -> tuple[dict[str, list[str]], Counts]:
+    """What broke, by property, over all seeds; and how much happened."""
+    broken: dict[str, list[str]] = {name: [] for name in PROPERTIES}
+    total = Counts()
+    for seed in range(SEEDS):
+        cluster = RandomCluster(seed)
+        properties = Figure3(cluster.hosts)
+
+        def watch(
+            seen: Stepped,
+            properties: Figure3 = properties,
+            seed: int = seed,
+            counts: Counts = cluster.counts,
+        ) -> None:
+            for name in PROPERTIES:
+                try:
+                    getattr(properties, name)(seen)
+                except AssertionError as error:
+                    broken[name].append(f"seed {seed}, step {counts.steps}: {error}")
+
+        cluster.watchers.append(watch)
+        cluster.run(STEPS)
+        total += cluster.counts
+    return broken, total
+
+
+def test_at_most_one_leader_is_elected_in_a_term() -> None:
+    """Raft figure 3, Election Safety (§5.2)."""
+    assert histories()[0]["election_safety"] == []
+
+
+def test_a_leader_only_appends_to_its_log() -> None:
+    """Raft figure 3, Leader Append-Only (§5.3)."""
+    assert histories()[0]["leader_append_only"] == []
+
+
+def test_logs_that_share_index_and_term_are_identical_up_to_there() -> None:
+    """Raft figure 3, Log Matching (§5.3)."""
+    assert histories()[0]["log_matching"] == []
+
+
+def test_what_was_committed_in_a_term_is_in_the_log_of_every_later_leader() -> None:
+    """Raft figure 3, Leader Completeness (§5.4)."""
+    assert histories()[0]["leader_completeness"] == []
+
+
+def test_no_two_replicas_apply_different_entries_at_one_index() -> None:
+    """Raft figure 3, State Machine Safety (§5.4.3); "applied" is what commit_index passes."""
+    assert histories()[0]["state_machine_safety"] == []
+
+
+def test_the_schedules_spared_the_clusters_nothing() -> None:
+    """Without this, the five tests above might pass over clusters in which nothing happens."""
+    total = histories()[1]
+    assert total.elections > 3 * SEEDS, total
+    assert total.commits > 100 * SEEDS, total
+    assert total.replaced > SEEDS // 2, total
+    assert total.crashes > 10 * SEEDS, total
+    assert total.lost > 100 * SEEDS, total
+    assert total.duplicated > 5 * SEEDS, total
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_healed_cluster_elects_a_leader_and_brings_all_logs_together(seed: int) -> None:
+    """Raft §5: available while a majority works and can talk."""
+    cluster = RandomCluster(1000 + seed)
+    cluster.run(800)
+    cluster.heal()
+    cluster.settle(5_000)
+    [leader] = cluster.leaders()
+    assert leader.replica.commit_index == leader.replica.log.last_index
+    for host in cluster.hosts.values():
+        assert host.log == leader.log
+        assert host.replica.commit_index == leader.replica.commit_index
+
+
+# Each property fails where it must.
+
+VOTERS = [ReplicaId(1), ReplicaId(2)]
+
+
+def host_with(me: int, terms: list[int], role: Role, term: int, commit_index: int = 0) -> Host:
+    host = Host(ReplicaId(me), VOTERS, lambda: 0.5, state=HardState(term), log=entries(terms))
+    host.replica.role = role
+    host.replica.commit_index = commit_index
+    return host
+
+
+def seen(host: Host, before: Summary | None = None) -> Stepped:
+    return Stepped(host, Tick(), before or summary(Host(host.me, VOTERS, float).replica), [])
+
+
+def test_two_leaders_of_one_term_are_noticed() -> None:
+    hosts = {me: host_with(me, [1], Role.LEADER, 2) for me in VOTERS}
+    check = Figure3(hosts).election_safety
+    check(seen(hosts[VOTERS[0]]))
+    with pytest.raises(AssertionError, match="1 and 2 lead in term 2"):
+        check(seen(hosts[VOTERS[1]]))
+
+
+def test_a_leader_that_changes_its_log_is_noticed() -> None:
+    host = host_with(1, [1, 2], Role.LEADER, 2)
+    step = Stepped(host, Tick(), summary(host.replica), entries([1, 1]))
+    with pytest.raises(AssertionError, match="leader 1 changed its log"):
+        Figure3({host.me: host}).leader_append_only(step)
+
+
+def test_logs_that_part_before_a_shared_entry_are_noticed() -> None:
+    hosts = {
+        VOTERS[0]: host_with(1, [1, 2, 3], Role.FOLLOWER, 3),
+        VOTERS[1]: host_with(2, [1, 1, 3], Role.FOLLOWER, 3),
+    }
+    with pytest.raises(AssertionError, match="share entry 3 but not all before it"):
+        Figure3(hosts).log_matching(seen(hosts[VOTERS[0]]))
+
+
+@pytest.mark.parametrize("log", [[], [1], [1, 3]])
+def test_a_leader_without_a_committed_entry_is_noticed(log: list[int]) -> None:
+    hosts = {
+        VOTERS[0]: host_with(1, [1, 2], Role.FOLLOWER, 2, commit_index=2),
+        VOTERS[1]: host_with(2, log, Role.LEADER, 3),
+    }
+    check: Callable[[Stepped], None] = Figure3(hosts).leader_completeness
+    with pytest.raises(AssertionError, match="2 leads in term 3 without entry"):
+        check(seen(hosts[VOTERS[0]]))
+
+
+def test_two_replicas_that_apply_different_entries_are_noticed() -> None:
+    hosts = {
+        VOTERS[0]: host_with(1, [1, 2], Role.FOLLOWER, 3, commit_index=2),
+        VOTERS[1]: host_with(2, [1, 3], Role.FOLLOWER, 3, commit_index=2),
+    }
+    check = Figure3(hosts).state_machine_safety
+    check(seen(hosts[VOTERS[0]]))
+    with pytest.raises(AssertionError, match="2 applies another entry at 2"):
+        check(seen(hosts[VOTERS[1]]))

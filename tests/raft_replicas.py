@@ -1,0 +1,154 @@
+"""Replicas of the pure Raft core in a wanted state, reached by the core's own steps.
+
+Logs are written as the terms of their entries: ``follower([1, 1, 2])`` has three.  ``take`` is
+``step`` with the invariants checked after it; tests use nothing else.
+"""
+
+from collections.abc import Sequence
+
+from quorate.base.ids import ReplicaId
+from quorate.raft.core.entries import NOBODY, Entry, EntryId, EntryKind, HardState
+from quorate.raft.core.events import Effects, Event, Outgoing, Persisted, Propose, Receive, Tick
+from quorate.raft.core.invariants import check_state, check_step, summary
+from quorate.raft.core.log import Log
+from quorate.raft.core.messages import AppendReply, AppendRequest, Message, VoteReply
+from quorate.raft.core.replica import Replica, Role
+from quorate.raft.core.settings import Limits, Timing
+from quorate.raft.core.step import step
+
+TIMING = Timing(heartbeat_interval_ms=100, election_timeout_ms=600)
+ME = ReplicaId(1)
+TWO, THREE, FOUR, FIVE = (ReplicaId(number) for number in range(2, 6))
+
+
+def entry(index: int, term: int) -> Entry:
+    return Entry(index, term, int(EntryKind.COMMAND), f"{index} of term {term}".encode())
+
+
+def entries(terms: Sequence[int], first_index: int = 1) -> list[Entry]:
+    return [entry(index, term) for index, term in enumerate(terms, first_index)]
+
+
+def noop(index: int, term: int) -> Entry:
+    return Entry(index, term, int(EntryKind.NOOP), b"")
+
+
+def log_of(replica: Replica) -> list[Entry]:
+    return replica.log.slice(replica.log.base.index + 1, replica.log.last_index)
+
+
+def terms_of(replica: Replica) -> list[int]:
+    return [entry.term for entry in log_of(replica)]
+
+
+def take(replica: Replica, event: Event, now_ms: float = 0.0) -> Effects:
+    """One step, and what must be true after it."""
+    before = summary(replica)
+    effects = step(replica, event, now_ms)
+    check_state(replica)
+    check_step(before, replica)
+    return effects
+
+
+def receive(replica: Replica, sender: ReplicaId, message: Message, now_ms: float = 0.0) -> Effects:
+    return take(replica, Receive(sender, message), now_ms)
+
+
+def persist(replica: Replica, now_ms: float = 0.0) -> Effects:
+    """Everything written so far reaches the disk."""
+    return take(replica, Persisted(replica.writes), now_ms)
+
+
+def propose(replica: Replica, *commands: bytes) -> Effects:
+    return take(replica, Propose(list(commands)))
+
+
+def timeout(replica: Replica) -> Effects:
+    """An election timeout elapses, or a leader's heartbeat is due."""
+    leads = replica.role is Role.LEADER
+    return take(
+        replica, Tick(), replica.next_deadline_ms if leads else replica.election_deadline_ms
+    )
+
+
+def to_all(replica: Replica, message: Message) -> list[Outgoing]:
+    return [Outgoing(peer, message) for peer in replica.peers]
+
+
+def follower(
+    terms: Sequence[int] = (),
+    *,
+    term: int | None = None,
+    voted_for: ReplicaId = NOBODY,
+    voters: int = 3,
+    me: ReplicaId = ME,
+    limits: Limits | None = None,
+    base: EntryId | None = None,
+) -> Replica:
+    """A replica just started from a disk with this log; its term is the log's, if not given."""
+    base = base or EntryId(0, 0)
+    log = Log(base, entries(terms, base.index + 1))
+    return Replica(
+        me,
+        [ReplicaId(number) for number in range(1, voters + 1)],
+        log,
+        HardState(log.last_term if term is None else term, voted_for),
+        now_ms=0.0,
+        draw=lambda: 0.5,
+        timing=TIMING,
+        limits=limits or Limits(),
+    )
+
+
+def pre_candidate(terms: Sequence[int] = (), *, term: int, voters: int = 3) -> Replica:
+    """In ``term``, asking whether it could win the next."""
+    replica = follower(terms, term=term, voters=voters)
+    timeout(replica)
+    return replica
+
+
+def unsynced_candidate(
+    terms: Sequence[int] = (), *, term: int, voters: int = 3, limits: Limits | None = None
+) -> Replica:
+    """Candidate in ``term``; its vote for itself is not on disk yet."""
+    replica = follower(terms, term=term - 1, voters=voters, limits=limits)
+    timeout(replica)
+    for peer in replica.peers[: replica.quorum - 1]:
+        receive(replica, peer, VoteReply(term, True, pre_vote=True))
+    return replica
+
+
+def candidate(
+    terms: Sequence[int] = (), *, term: int, voters: int = 3, limits: Limits | None = None
+) -> Replica:
+    """Candidate in ``term``; its vote for itself is on disk."""
+    replica = unsynced_candidate(terms, term=term, voters=voters, limits=limits)
+    persist(replica)
+    return replica
+
+
+def leader(
+    terms: Sequence[int] = (), *, term: int, voters: int = 3, limits: Limits | None = None
+) -> Replica:
+    """Leader of ``term``: ``terms`` and its no-op are in its log and on its disk; nobody has
+    answered its first requests."""
+    replica = candidate(terms, term=term, voters=voters, limits=limits)
+    for peer in replica.peers[: replica.quorum - 1]:
+        receive(replica, peer, VoteReply(term, True))
+    persist(replica)
+    return replica
+
+
+def accept(replica: Replica, sender: ReplicaId, match_index: int) -> Effects:
+    """``sender`` tells leader ``replica`` that it matches up to ``match_index``."""
+    return receive(replica, sender, AppendReply(replica.term, True, match_index=match_index))
+
+
+def append(
+    term: int,
+    prev: tuple[int, int] = (0, 0),
+    new: Sequence[int] = (),
+    commit_index: int = 0,
+) -> AppendRequest:
+    """A request of the leader of ``term``: entries of terms ``new`` after ``prev``."""
+    return AppendRequest(term, prev[0], prev[1], commit_index, entries(new, prev[0] + 1))

@@ -1,0 +1,100 @@
+"""A configuration is checked whole, and each mistake is one sentence that names file and key."""
+
+from pathlib import Path
+
+import pytest
+
+from quorate.base.errors import BadConfiguration
+from quorate.node.config import NodeConfig, load
+
+GOOD = """
+name = "n1"
+data_dir = "data"
+
+[addresses]
+rpc = "127.0.0.1:7400"
+chunkserver = "127.0.0.1:7401"
+worker = "127.0.0.1:7402"
+
+[[nodes]]
+name = "n2"
+rpc = "127.0.0.1:7410"
+
+[[nodes]]
+name = "n1"
+rpc = "127.0.0.1:7400"
+"""
+
+
+def loaded(folder: Path, text: str) -> NodeConfig:
+    """``text`` as a configuration file in ``folder``, loaded."""
+    path = folder / "node.toml"
+    path.write_text(text)
+    return load(path)
+
+
+def test_paths_are_relative_to_the_file_and_the_doors_in_order_of_names(tmp_path: Path) -> None:
+    config = loaded(tmp_path, GOOD)
+    assert config.data_path == tmp_path / "data"
+    assert config.rpc_addresses == ["127.0.0.1:7400", "127.0.0.1:7410"]
+    assert config.role_addresses() == {
+        "raft": "127.0.0.1:7400",
+        "chunkserver": "127.0.0.1:7401",
+        "worker": "127.0.0.1:7402",
+    }
+    assert config.worker.tasks >= 1
+    assert config.raft.heartbeat_interval_ms == 100
+
+
+def test_tls_allows_addresses_off_loopback(tmp_path: Path) -> None:
+    text = GOOD.replace("127.0.0.1", "10.0.0.1")
+    config = loaded(tmp_path, text + '[tls]\nca = "ca.pem"\ncert = "c.pem"\nkey = "k.pem"\n')
+    assert config.tls is not None
+    assert config.tls.ca == str(tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('name = "n1"\ndata_dir', "data_dir", "the key name is missing"),
+        ("data_dir =", "datadir =", "the key datadir is not known"),
+        ("worker =", "wroker =", "the key addresses.wroker is not known"),
+        ('"data"', "7", "the key data_dir does not fit"),
+        ('name = "n2"', 'name = "n1"', "'n1' is given to two nodes"),
+        ('name = "n1"\ndata', 'name = "n3"\ndata', "'n3' is not among the [[nodes]] (n2, n1)"),
+        ('name = "n2"', 'name = "../n2"', "'../n2' is not a name"),
+        ("127.0.0.1:7401", "127.0.0.1", "addresses.chunkserver: '127.0.0.1' is not an address"),
+        ("127.0.0.1:7401", "127.0.0.1:99999", "is not an address: write HOST:PORT"),
+        ("127.0.0.1:7401", "10.0.0.1:7401", "is off loopback, which needs mutual TLS"),
+        ("127.0.0.1:7410", "10.0.0.2:7410", "nodes.rpc of n2 '10.0.0.2:7410' is off loopback"),
+        ("127.0.0.1:7402", "127.0.0.1:7401", "to both chunkserver and worker"),
+        ("127.0.0.1:7410", "127.0.0.1:7400", "to both n2 and n1"),
+        ('rpc = "127.0.0.1:7400"\nc', 'rpc = "127.0.0.1:7409"\nc', "has another port than 'n1'"),
+        ("[addresses]", "[worker]\ntasks = 0\n[addresses]", "worker.tasks must be at least 1"),
+        (
+            "[addresses]",
+            "[raft]\nelection_timeout_ms = 200\n[addresses]",
+            "raft.election_timeout_ms must be at least three heartbeat intervals",
+        ),
+        (
+            "[addresses]",
+            "[raft]\nheartbeat_interval_ms = 0\n[addresses]",
+            "raft.heartbeat_interval_ms must be at least 1",
+        ),
+        ("[addresses]", '[tls]\nca = "x"\n[addresses]', "the key tls.cert is missing"),
+        ("[addresses]", "[addresses", "is not TOML"),
+    ],
+)
+def test_a_mistake_is_one_sentence_with_file_and_key(
+    tmp_path: Path, old: str, new: str, words: str
+) -> None:
+    assert old in GOOD
+    with pytest.raises(BadConfiguration) as caught:
+        loaded(tmp_path, GOOD.replace(old, new, 1))
+    assert words in caught.value.message
+    assert str(tmp_path / "node.toml") in caught.value.message
+
+
+def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BadConfiguration, match="cannot be read as a configuration"):
+        load(tmp_path / "none.toml")

@@ -1,0 +1,106 @@
+"""What a leader knows of one follower: probing, replicating, and the bounds of both."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quorate.raft.core.progress import Progress
+
+INFLIGHT = 3
+
+
+def replicating(match_index: int) -> Progress:
+    progress = Progress(match_index + 1)
+    progress.accepted(match_index)
+    return progress
+
+
+def test_a_probe_is_one_request_at_a_time() -> None:
+    progress = Progress(5)
+    assert progress.may_send(INFLIGHT)
+    progress.sent(9)
+    assert not progress.may_send(INFLIGHT)
+    assert progress.next_index == 5  # not moved before the answer
+
+
+def test_an_accepted_probe_starts_replication() -> None:
+    progress = Progress(5)
+    progress.sent(9)
+    assert progress.accepted(9)
+    assert (progress.replicating, progress.paused) == (True, False)
+    assert (progress.match_index, progress.next_index) == (9, 10)
+
+
+def test_replication_moves_next_index_as_it_sends() -> None:
+    progress = replicating(9)
+    progress.sent(12)
+    progress.sent(13)
+    assert (progress.match_index, progress.next_index) == (9, 14)
+
+
+def test_replication_stops_at_the_bound_and_goes_on_with_the_first_answer() -> None:
+    progress = replicating(0)
+    for last_index in range(1, INFLIGHT + 1):
+        assert progress.may_send(INFLIGHT)
+        progress.sent(last_index)
+    assert not progress.may_send(INFLIGHT)
+    progress.accepted(1)
+    assert progress.may_send(INFLIGHT)
+    assert list(progress.inflight) == [2, 3]
+
+
+def test_one_answer_acknowledges_all_requests_before_it() -> None:
+    progress = replicating(0)
+    for last_index in (2, 4, 6):
+        progress.sent(last_index)
+    progress.accepted(4)
+    assert list(progress.inflight) == [6]
+
+
+def test_an_answer_that_is_overtaken_is_no_news() -> None:
+    progress = replicating(9)
+    assert not progress.accepted(7)
+    assert not progress.accepted(9)
+    assert (progress.match_index, progress.next_index) == (9, 10)
+
+
+def test_a_refusal_leads_back_to_probing_and_forgets_what_is_under_way() -> None:
+    progress = replicating(3)
+    progress.sent(5)
+    progress.sent(8)
+    progress.probe_from(6)
+    assert (progress.replicating, progress.paused, list(progress.inflight)) == (False, False, [])
+    assert (progress.match_index, progress.next_index) == (3, 6)
+
+
+def test_a_probe_never_goes_back_to_what_is_known_to_match() -> None:
+    progress = replicating(7)
+    progress.probe_from(2)
+    assert progress.next_index == 8
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("send"), st.integers(0, 3)),
+            st.tuples(st.just("accept"), st.integers(0, 30)),
+            st.tuples(st.just("refuse"), st.integers(1, 30)),
+        )
+    )
+)
+def test_whatever_comes_the_bounds_hold_and_match_index_grows(
+    events: list[tuple[str, int]],
+) -> None:
+    progress = Progress(4)
+    highest_sent = 3
+    for event, number in events:
+        match_before = progress.match_index
+        if event == "send" and progress.may_send(INFLIGHT):
+            highest_sent = max(highest_sent, progress.next_index - 1 + number)
+            progress.sent(progress.next_index - 1 + number)
+        elif event == "accept":
+            progress.accepted(min(number, highest_sent))
+        elif event == "refuse":
+            progress.probe_from(min(number, progress.next_index))
+        assert match_before <= progress.match_index < progress.next_index <= highest_sent + 1
+        assert len(progress.inflight) <= INFLIGHT
+        assert list(progress.inflight) == sorted(progress.inflight)

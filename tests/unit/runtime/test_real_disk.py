@@ -1,0 +1,139 @@
+"""The real disk: full, failing, and what its threads do."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from quorate.base.errors import DiskFailed, DiskFull
+from quorate.runtime.real.disk import RealDisk
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[RealDisk]:
+    """A disk of 1 MiB, which needs the right to mount."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a small tmpfs needs root")
+    try:
+        yield RealDisk(folder)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_with_what_is_free_and_keeps_what_it_holds(
+    small_disk: RealDisk,
+) -> None:
+    file = small_disk.open("log", create=True)
+    file.write(0, b"kept" * 1_000)
+    with pytest.raises(DiskFull, match=r"small/log: \d+ bytes are free"):
+        file.write(4_000, b"x" * (2 << 20))
+    other = small_disk.open("other", create=True)
+    with pytest.raises(DiskFull, match="small/other"):
+        other.allocate(2 << 20)
+    assert file.read(0, 4_000) == b"kept" * 1_000
+    file.close()
+    other.close()
+
+
+def test_a_full_disk_is_met_in_the_sync_thread_too(small_disk: RealDisk) -> None:
+    async def main() -> None:
+        file = small_disk.open("log", create=True)
+        with pytest.raises(DiskFull, match="small/log"):
+            await file.write_and_sync(0, b"x" * (2 << 20))
+        file.close()
+
+    asyncio.run(main())
+    small_disk.close()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_failing_sync_is_a_failed_disk_whatever_the_reason(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    async def main() -> None:
+        disk = RealDisk(tmp_path)
+        file = disk.open("log", create=True)
+        monkeypatch.setattr(os, "fdatasync", fail)
+        monkeypatch.setattr(os, "fsync", fail)
+        for work in (file.sync(), file.write_and_sync(0, b"x"), disk.sync_directory("")):
+            with pytest.raises(DiskFailed, match="the disk failed to sync"):
+                await work
+        file.close()
+        disk.close()
+
+    asyncio.run(main())
+
+
+def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, offset: whole(fd, data[:7], offset))
+    file = RealDisk(tmp_path).open("file", create=True)
+    file.write(3, bytes(range(100)))
+    assert file.read(3, 200) == bytes(range(100))
+    file.close()
+
+
+def test_short_reads_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, length, offset: whole(fd, min(length, 7), offset))
+    file = RealDisk(tmp_path).open("file", create=True)
+    file.write(0, bytes(range(100)))
+    assert file.read(1, 200) == bytes(range(1, 100))
+    file.close()
+
+
+def test_where_no_space_can_be_reserved_the_length_is_right_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int, offset: int, length: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    file = RealDisk(tmp_path).open("file", create=True)
+    file.allocate(5_000)
+    assert file.read(0, 9_999) == bytes(5_000)
+    file.close()
+
+
+def test_syncs_leave_no_descriptors_behind(tmp_path: Path) -> None:
+    def open_descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    async def main() -> None:
+        disk = RealDisk(tmp_path)
+        file = disk.open("file", create=True)
+        await file.sync()
+        before = open_descriptors()
+        for number in range(20):
+            task = asyncio.ensure_future(file.write_and_sync(number, b"x"))
+            await asyncio.sleep(0)
+            if number % 2:
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await disk.sync_directory("")
+        disk.close()
+        assert file.read(0, 100) == b"x" * 20
+        assert open_descriptors() == before
+        file.close()
+
+    asyncio.run(main())
+
+
+def test_a_root_that_cannot_be_made_is_a_disk_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DiskFailed, match="file"):
+        RealDisk(tmp_path / "file")
