@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
@@ -150,8 +151,8 @@ async def measure(folder: Path, tls: TlsPaths | None, seconds: float) -> None:
 
     for concurrent in (1, 64):
         for way in ("value", "future", "coroutine"):
-            request = Echo(DATA, way)
-            await case(way, concurrent, lambda r=request: client.call(address, r, timeout_ms=9000))  # type: ignore[misc]
+            call = partial(client.call, address, Echo(DATA, way), timeout_ms=9000)
+            await case(way, concurrent, call)
     await case(
         "1 MiB to server", 4, lambda: client.call_bulk(address, Store(), [BLOCK], timeout_ms=9000)
     )

@@ -1,0 +1,1 @@
+"""The command ``quorate``: what people and scripts type."""

@@ -83,19 +83,18 @@ def _tree(source: Path, target: str) -> tuple[list[str], list[tuple[Path, str]]]
 
 async def _put_file(files: FileSystem, source: Path, target: str, progress: Progress) -> None:
     try:
-        file = source.open("rb")
+        with source.open("rb") as file:
+            writer = await files.create(target)
+            try:
+                while data := file.read(PIECE_BYTES):
+                    await writer.write(data)
+                    progress.advance(len(data))
+            except BaseException:
+                writer.abort()
+                raise
+            await writer.close()
     except OSError as error:
         raise BadInput(f"{source} cannot be read: {error.strerror}.") from error
-    with file:
-        writer = await files.create(target)
-        try:
-            while data := file.read(PIECE_BYTES):
-                await writer.write(data)
-                progress.advance(len(data))
-        except BaseException:
-            writer.abort()
-            raise
-        await writer.close()
 
 
 @app.command()

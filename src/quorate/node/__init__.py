@@ -1,0 +1,1 @@
+"""A machine of a cluster: its configuration, identity, supervisor and processes."""

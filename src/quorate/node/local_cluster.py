@@ -147,12 +147,15 @@ class LocalCluster:
 
         Raises one ``QuorateError`` and leaves nothing running if that cannot be.
         """
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.directory / LOCK_FILE, LOCK_PATIENCE_MS)
         try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(self.directory / LOCK_FILE, LOCK_PATIENCE_MS)
             await self._prepare()
             await self._start_all([name for name in self.nodes if name not in self.lost])
             await self.settled()
+        except OSError as error:
+            await self.stop()
+            raise BadConfiguration(f"{self.directory} cannot be used: {error}.") from error
         except BaseException:
             await self.stop()
             raise
@@ -208,15 +211,14 @@ class LocalCluster:
         running = [node for node in self.nodes.values() if node.alive]
         replies = await asyncio.gather(*(self._describe(node) for node in running))
         statuses = [status for reply in replies if reply for status in reply.groups]
-        masters = []
-        for group in GROUP_NAMES:
-            leader = _leader(group, statuses, 1 + len(self.nodes) // 2)
-            if leader is None:
-                return False
-            if group == NAMESPACE_GROUP:
-                masters.append(leader)
+        majority = 1 + len(self.nodes) // 2
+        leaders = {group: _leader(group, statuses, majority) for group in GROUP_NAMES}
+        master = leaders[NAMESPACE_GROUP]
+        doors = {node.addresses["rpc"] for node in running}
+        if master is None or not doors.issuperset(leaders.values()):
+            return False
         try:
-            servers = await self._rpc.call(masters[0], ListServers(), timeout_ms=ASK_MS)
+            servers = await self._rpc.call(master, ListServers(), timeout_ms=ASK_MS)
         except QuorateError:
             return False
         return sum(server.live for server in servers.servers) >= len(running)
@@ -237,6 +239,13 @@ class LocalCluster:
     def addresses(self) -> list[Address]:
         """The doors of all nodes."""
         return [Address(node.addresses["rpc"]) for node in self.nodes.values()]
+
+    def pids(self, name: str) -> list[int]:
+        """The supervisor of a running node and its processes."""
+        node = self.nodes[name]
+        if node.child is None:
+            return []
+        return [node.child.pid, *(process.pid for process in node.processes)]
 
     def describe(self) -> dict[str, object]:
         """What ``quorate up --json`` prints: each running node, its addresses and its pids."""

@@ -77,6 +77,8 @@ class Supervisor:
             asyncio.create_task(self._keep(role), name=f"keeper of {role}")
             for role in self._config.role_addresses()
         ]
+        for keeper in keepers:  # one that ends, ends all: only a failure gets it there
+            keeper.add_done_callback(lambda _: self.stop())
         await self._stopping.wait()
         await asyncio.gather(*(child.stop(STOP_MS) for child in self._running.values()))
         await asyncio.gather(*keepers)
@@ -97,7 +99,6 @@ class Supervisor:
                 return
             if isinstance(error, FINAL):
                 self._failure = error
-                self.stop()
                 return
             if (loop.time() - started) * 1000 > STEADY_MS:
                 pause_ms = FIRST_PAUSE_MS

@@ -49,7 +49,8 @@ class GroupClient:
         self._session: int | None = None
         self._opening = asyncio.Lock()
         self._sequence = 0
-        self._outstanding: dict[int, None] = {}  # in order of sequence
+        self._outstanding: dict[tuple[int, int], None] = {}
+        """Session and sequence of the commands under way, in order."""
         self._turn = asyncio.Semaphore(MAX_OUTSTANDING)
 
     async def execute(self, command: Command[R], *, timeout_ms: float) -> R:
@@ -103,19 +104,19 @@ class GroupClient:
                 reply = await self._leader(request, deadline_ms, changes=False)
                 self._session = result_of(reply.outcome, int)
                 self._sequence = 0
-                self._outstanding.clear()
             return self._session
 
     async def _numbered(self, session: int, body: bytes, deadline_ms: float) -> bytes:
         self._sequence += 1
         sequence = self._sequence
-        self._outstanding[sequence] = None
+        self._outstanding[session, sequence] = None
         try:
-            acknowledged = next(iter(self._outstanding)) - 1
+            first = next(number for own, number in self._outstanding if own == session)
+            acknowledged = first - 1
             request = Propose(self._group, wrap(session, sequence, acknowledged, body))
             return (await self._leader(request, deadline_ms, changes=True)).outcome
         finally:
-            self._outstanding.pop(sequence, None)
+            self._outstanding.pop((session, sequence), None)
 
     async def _leader(self, request: Request[R], deadline_ms: float, *, changes: bool) -> R:
         """Send ``request`` to whoever leads, again and again until the deadline."""

@@ -70,7 +70,7 @@ class Channel:
                 if self.closed:
                     return
                 self.handle(*decode_frame(frame, self._bulk))
-        except ProtocolError as error:
+        except QuorateError as error:
             self.fail(error)
         except Bug as bug:
             self.world.stop(bug)

@@ -64,12 +64,17 @@ UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What a decoder raises on bytes that are not what it expects."""
 
 
+def unreadable(error: Exception) -> ProtocolError:
+    """``error`` as ours; cut short, because it may quote what the peer sent."""
+    return ProtocolError(f"a message cannot be read: {str(error)[:200]}")
+
+
 def decode_body(decoder: Callable[[msgspec.Raw], T], body: msgspec.Raw) -> T:
     """``decoder(body)``, with whatever is wrong with the bytes as a ``ProtocolError``."""
     try:
         return decoder(body)
     except UNREADABLE as error:
-        raise ProtocolError(f"a message cannot be read: {error}") from None
+        raise unreadable(error) from None
 
 
 def encode_frame(
@@ -115,7 +120,7 @@ def decode_frame(frame: memoryview, bulk: bool) -> tuple[Header, memoryview]:
     try:
         return _decode_header(frame[4:end]), payload
     except UNREADABLE as error:
-        raise ProtocolError(f"a frame has no proper header: {error}") from None
+        raise ProtocolError(f"a frame has no proper header: {str(error)[:200]}") from None
 
 
 class _Tagged(msgspec.Struct, array_like=True):

@@ -8,7 +8,7 @@ Both sides compare cluster ids, so that a wrong address, or a machine that was r
 another cluster, cannot mix data.  Only a command-line client may come without one.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -24,11 +24,11 @@ HELLO_TIMEOUT_MS = 2000
 class Identity(msgspec.Struct, frozen=True):
     """A process of a cluster, or a client of it."""
 
-    cluster: ClusterId
+    cluster: Annotated[ClusterId, msgspec.Meta(max_length=64)]
     """Empty for a client that does not know it yet."""
     node: NodeId
     """0 for clients."""
-    role: str
+    role: Annotated[str, msgspec.Meta(max_length=32)]
     """``raft``, ``chunkserver``, ``worker`` or ``client``."""
 
     def __str__(self) -> str:

@@ -48,6 +48,7 @@ from quorate.rpc.frames import (
     Header,
     name_of,
     tag_of,
+    unreadable,
 )
 from quorate.rpc.handshake import HELLO_TIMEOUT_MS, Identity, Welcome, hello_from
 from quorate.runtime.ports import Buffer, Connection, Listener, World
@@ -111,8 +112,8 @@ class _Messages:
         fault of the peer, and ``ProtocolError`` if it is malformed."""
         tag = tag_of(body)
         if tag is None or tag in self._tags:
-            return ProtocolError(f"a message cannot be read: {error}")
-        return Unavailable(f"{self._owner} does not know the message {tag!r}")
+            return unreadable(error)
+        return Unavailable(f"{self._owner} does not know the message {tag[:100]!r}")
 
 
 def _decode_nothing(body: msgspec.Raw) -> NoReturn:
@@ -237,8 +238,8 @@ class _ServerConnection(Channel):
     def _notice(self, body: msgspec.Raw, peer: Identity) -> None:
         try:
             notice = self._notices.decode(body)
-        except UNREADABLE as unreadable:
-            error = self._notices.why_unreadable(body, unreadable)
+        except UNREADABLE as reason:
+            error = self._notices.why_unreadable(body, reason)
             if isinstance(error, ProtocolError):
                 raise error from None
             return  # of a newer release: a notice is a hint that may always be lost
@@ -253,8 +254,8 @@ class _ServerConnection(Channel):
         call_id = header.call_id
         try:
             request = self._requests.decode(header.body)
-        except UNREADABLE as unreadable:
-            error = self._requests.why_unreadable(header.body, unreadable)
+        except UNREADABLE as reason:
+            error = self._requests.why_unreadable(header.body, reason)
             if isinstance(error, ProtocolError):
                 raise error from None
             self.send(ERROR, call_id, 0, error.info())

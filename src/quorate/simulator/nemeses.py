@@ -7,6 +7,7 @@ for; only a damaged disk stays as it is (at most one, so that a quorum of disks 
 
 import random
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass, field
 
 from quorate.base.ids import ReplicaId
@@ -110,7 +111,9 @@ class Nemesis:
                 self.cluster.start(name)
 
     def _at(self, delay_ms: float, act: Callable[[], None]) -> None:
-        self.simulation.loop.call_later(delay_ms / 1000, act)
+        # In a context of its own: what a dying process has scheduled never happens, and a nemesis
+        # may be listening inside one.
+        self.simulation.loop.call_later(delay_ms / 1000, act, context=Context())
 
     def _storm(self) -> None:
         """Candidates that cannot hear each other, and a voter in the middle that keeps dying."""

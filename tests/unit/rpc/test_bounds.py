@@ -367,4 +367,11 @@ def test_notices_to_the_dead_try_again_ever_more_rarely_and_calls_at_once(
         await pair.here.clock.sleep(50)
         assert [hint.number for hint, _ in pair.service.hints] == [2]
 
+        pair.server_process.kill()  # what was long is short again
+        before = len(attempts)
+        for _ in range(30):
+            pair.client.notify(ADDRESS, Hint(3))
+            await pair.here.clock.sleep(10)
+        assert len(attempts) >= before + 2
+
     simulate(scenario)

@@ -1,6 +1,7 @@
 """Calls between two processes: answers, errors, deadlines, and what a failure says."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from unit.rpc.support import (
@@ -19,6 +20,7 @@ from unit.rpc.support import (
 )
 
 from quorate.base.check import Bug, check
+from quorate.base.codec import Request
 from quorate.base.errors import (
     BadInput,
     DeadlineExceeded,
@@ -187,10 +189,30 @@ def test_a_caller_that_is_cancelled_is_forgotten_and_its_late_answer_ignored() -
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
+        connection = pair.client._control[ADDRESS].connection
+        assert connection is not None
+        assert connection._waiting == {}
         pair.service.hanging[1].set_result(5)
         await pair.here.clock.sleep(50)
         assert await pair.client.call(ADDRESS, Echo(1), timeout_ms=1000) == Echoed(1, "value")
         assert pair.errors("client/worker") == []
+
+    simulate(scenario)
+
+
+@pytest.mark.parametrize("request_", [Echo(1), Fail("fenced")])
+def test_an_answer_in_the_turn_in_which_its_caller_is_cancelled_is_ignored(
+    request_: Request[Any],
+) -> None:
+    async def scenario(pair: Pair) -> None:
+        await pair.client.call(ADDRESS, Echo(1), timeout_ms=1000)
+        connection = pair.client._control[ADDRESS].connection
+        assert connection is not None
+        _, future = connection.ask(request_, (), 1000)
+        future.cancel()  # as a cancelled task does before it runs
+        await pair.here.clock.sleep(50)
+        assert connection._waiting == {}
+        assert not connection.closed
 
     simulate(scenario)
 

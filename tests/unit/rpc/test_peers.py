@@ -88,6 +88,17 @@ def test_a_broken_frame_closes_its_connection_with_one_line_and_no_other(name: s
     simulate(scenario)
 
 
+def test_a_message_with_an_enormous_name_is_answered_shortly() -> None:
+    async def scenario(pair: Pair) -> None:
+        peer = await welcomed(pair)
+        peer.send(frame(REQUEST, ["\n" * 1_000_000], 1))
+        await pair.here.clock.sleep(100)
+        assert len(peer.received.pop()) < 1000
+        assert pair.errors() == []
+
+    simulate(scenario)
+
+
 def test_a_bulk_frame_may_be_large_but_not_larger_than_its_limit() -> None:
     async def scenario(pair: Pair) -> None:
         peer = await welcomed(pair, "bulk")
@@ -108,6 +119,9 @@ def test_a_bulk_frame_may_be_large_but_not_larger_than_its_limit() -> None:
         (frame(REQUEST, Echo(1), 1), "must be hello"),
         (hello(version=9), "speaks version 9: run the same release of quorate on both"),
         (hello(channel="video"), "cannot be read"),
+        (hello(channel="v" * 1_000_000), "cannot be read"),
+        (hello(identity=Identity(CLUSTER, NodeId(3), "r" * 33)), "cannot be read"),
+        (hello(identity=Identity(ClusterId("x" * 65), NodeId(3), "raft")), "cannot be read"),
         (hello(identity=Identity(ClusterId("x" * 32), NodeId(3), "raft")), "wrong address or data"),
     ],
 )

@@ -110,7 +110,9 @@ def _become_leader(replica: Replica, now_ms: float, out: Effects) -> None:
     replica.role = Role.LEADER
     replica.leader = replica.replica
     replica.votes = {}
-    replica.progress = {peer: Progress(replica.log.last_index + 1) for peer in replica.peers}
+    replica.progress = {
+        peer: Progress(replica.log.last_index + 1, now_ms) for peer in replica.peers
+    }
     # §8: an entry of its own term lets it commit, and so learn, what its predecessors committed.
     replica.append([replica.new_entry(EntryKind.NOOP, b"", replica.log.last_index + 1)], out)
     broadcast(replica, now_ms, out)

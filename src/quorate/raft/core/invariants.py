@@ -75,5 +75,7 @@ def check_step(before: Summary, replica: Replica) -> None:
         if replica.commit_index > before.commit_index:
             own_term = replica.log.term(replica.commit_index) == replica.term
             check(own_term, "an old term's entry was committed by counting (§5.4.2)")
-        check(replica.role is Role.LEADER, "a leader steps down only for a higher term")
+        check(
+            replica.role in (Role.LEADER, Role.FOLLOWER), "a leader became a candidate in its term"
+        )
         check(replica.log.last_index >= before.last_index, "a leader removed from its log (§5.3)")

@@ -12,9 +12,11 @@ from collections import deque
 class Progress:
     """One follower, as its leader sees it."""
 
-    __slots__ = ("inflight", "match_index", "next_index", "paused", "replicating")
+    __slots__ = ("answered_ms", "inflight", "match_index", "next_index", "paused", "replicating")
 
-    def __init__(self, next_index: int) -> None:
+    def __init__(self, next_index: int, now_ms: float = 0.0) -> None:
+        self.answered_ms = now_ms
+        """When it last answered anything in this term; at first, the election."""
         self.match_index = 0
         self.next_index = next_index
         self.replicating = False

@@ -12,7 +12,7 @@ from quorate.raft.core.replica import Replica, Role
 
 
 def propose(replica: Replica, commands: list[bytes], out: Effects) -> None:
-    if replica.role is not Role.LEADER:
+    if replica.role is not Role.LEADER or not commands:
         return
     first = replica.log.last_index + 1
     replica.append(
@@ -21,6 +21,20 @@ def propose(replica: Replica, commands: list[bytes], out: Effects) -> None:
     out.accepted = True
     for peer, progress in replica.progress.items():
         _send_entries(replica, peer, progress, out)
+
+
+def heartbeat(replica: Replica, now_ms: float, out: Effects) -> None:
+    """The leader's timer: keep the followers, or give up if no majority answers.
+
+    Thesis §6.2: a leader that nobody answers would hold up its clients, and, where only the way to
+    it is broken, keep its followers from electing another.
+    """
+    since_ms = now_ms - replica.timing.election_timeout_ms
+    answering = sum(1 for progress in replica.progress.values() if progress.answered_ms >= since_ms)
+    if answering + 1 < replica.quorum:
+        replica.become_follower(replica.term, NOBODY, now_ms, out)
+    else:
+        broadcast(replica, now_ms, out)
 
 
 def broadcast(replica: Replica, now_ms: float, out: Effects) -> None:
@@ -61,6 +75,7 @@ def append_reply(
     progress = replica.progress.get(sender)
     if progress is None or reply.term < replica.term:
         return  # no longer the leader it answers
+    progress.answered_ms = now_ms
     if reply.success:
         check(reply.match_index <= replica.log.last_index, "a follower matches beyond the log")
         if progress.accepted(reply.match_index):

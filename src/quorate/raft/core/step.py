@@ -14,7 +14,7 @@ from quorate.raft.core.replication import (
     advance_commit,
     append_reply,
     append_request,
-    broadcast,
+    heartbeat,
     propose,
 )
 
@@ -40,7 +40,7 @@ def _tick(replica: Replica, now_ms: float, out: Effects) -> None:
     if now_ms < replica.next_deadline_ms:
         return
     if replica.role is Role.LEADER:
-        broadcast(replica, now_ms, out)
+        heartbeat(replica, now_ms, out)
     elif now_ms >= replica.election_deadline_ms:
         election_timeout(replica, now_ms, out)
     else:

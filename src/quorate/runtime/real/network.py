@@ -28,6 +28,8 @@ _LARGE_BYTES = _BUFFER_BYTES // 2
 """A frame above this gets memory of its own; a piece above this is not joined with others."""
 _HIGH_WATER_BYTES = 1 << 20
 _BACKLOG = 512
+_VANISHED_MS = 10_000
+"""A connection ends when what was sent has not been acknowledged for so long."""
 
 
 class RealConnection(asyncio.BufferedProtocol):
@@ -68,6 +70,8 @@ class RealConnection(asyncio.BufferedProtocol):
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            # A machine that vanished acknowledges nothing; the default is to try for 15 minutes.
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _VANISHED_MS)
         self._owner[self] = None
         self._receiver.connected(self)
 
