@@ -15,7 +15,9 @@ Actions (``A->B`` is all that is under way from A to B, oldest first; ``*`` stan
   drop A->B...           they are lost
   stabilize [R...]       all that is under way (between these) arrives, round after round
   repair L F             a heartbeat of leader L to F, and all that follows from it, between the two
+  wait T [R...]          T ms pass: deadlines (of these) come, and what they send (each other) arrives
   cut R, heal R          what R sends, or is sent, from now on is lost; or no longer
+  deafen R               only what R is sent is lost, until healed
   crash R, restart R     R forgets what is not on its disk; messages to a crashed replica are lost
   slow R, sync R         R's disk takes its time; everything written so far is synced
   status                 all replicas
@@ -55,8 +57,10 @@ class Scenario:
             "drop": self._drop,
             "stabilize": self._stabilize,
             "repair": self._repair,
+            "wait": self._wait,
             "cut": lambda words: self._cut.update(dict.fromkeys(self._ids(words), True)),
-            "heal": lambda words: self._cut.update(dict.fromkeys(self._ids(words), False)),
+            "deafen": lambda words: self._deaf.update(dict.fromkeys(self._ids(words), True)),
+            "heal": self._heal,
             "crash": lambda words: self._down.update(dict.fromkeys(self._ids(words), True)),
             "restart": self._restart,
             "slow": lambda words: self._slow.update(dict.fromkeys(self._ids(words), True)),
@@ -72,6 +76,7 @@ class Scenario:
         self._now_ms = 0.0
         self._under_way: deque[Letter] = deque()
         self._cut: dict[ReplicaId, bool] = {}
+        self._deaf: dict[ReplicaId, bool] = {}
         self._down: dict[ReplicaId, bool] = {}
         self._slow: dict[ReplicaId, bool] = {}
         self._out: list[str] = []
@@ -191,6 +196,21 @@ class Scenario:
         verdict = "have the same log" if same else "differ"
         self._out.append(f"{leader} and {follower} {verdict}; round trips: {trips}")
 
+    def _wait(self, words: list[str]) -> None:
+        end_ms = self._now_ms + float(words[0])
+        among = self._ids(words[1:]) or list(self.hosts)
+        while True:
+            due_ms, me = min((self.hosts[r].replica.next_deadline_ms, r) for r in among)
+            if due_ms > end_ms:
+                break
+            self._tick([str(me)])
+            self._stabilize([str(r) for r in among])
+        self._now_ms = end_ms
+
+    def _heal(self, words: list[str]) -> None:
+        for me in self._ids(words):
+            self._cut[me] = self._deaf[me] = False
+
     def _restart(self, words: list[str]) -> None:
         for me in self._ids(words):
             self._down[me] = self._slow[me] = False
@@ -226,7 +246,8 @@ class Scenario:
 
     def _post(self, letters: list[Letter]) -> None:
         for letter in letters:
-            if self._cut.get(letter.sender) or self._cut.get(letter.receiver):
+            cut = self._cut.get(letter.sender) or self._cut.get(letter.receiver)
+            if cut or self._deaf.get(letter.receiver):
                 self._out.append(_line(letter, lost=True))
             else:
                 self._under_way.append(letter)

@@ -7,6 +7,7 @@ from quorate.base.codec import Command
 from quorate.base.errors import NotFound
 from quorate.base.ids import NAMESPACE_GROUP, Address, NodeId
 from quorate.gfs.access import Access
+from quorate.gfs.core.blocks import check_chunk_bytes
 from quorate.gfs.core.commands import (
     DEFAULT_CHUNK_BYTES,
     Delete,
@@ -51,6 +52,7 @@ class FileSystem:
         local_node: NodeId | None = None,
         creator: str = "client",
     ) -> None:
+        check_chunk_bytes(chunk_bytes)
         self._timeout_ms = timeout_ms
         self._group = GroupClient(world, rpc, addresses, NAMESPACE_GROUP)
         self._access = Access(world, rpc, self._group, timeout_ms, chunk_bytes, local_node, creator)

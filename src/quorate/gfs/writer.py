@@ -200,7 +200,6 @@ class FileWriter:
         """Append ``data``.  Raises ``Unavailable``, ``DiskFull`` or ``DeadlineExceeded``, and then
         the file cannot be finished: write it again."""
         view = memoryview(data).cast("B")
-        deadline = self._access.deadline()
         self._require_open()
         try:
             while view:
@@ -211,7 +210,7 @@ class FileWriter:
                 view = view[room:]
                 if len(self._buffer) > limit:
                     await self._before_more()
-                    await self._flush(limit, deadline)
+                    await self._flush(limit, self._access.deadline())
         except BaseException:
             self.abort()
             raise

@@ -71,7 +71,8 @@ def test_a_state_that_must_not_be(
         (follower, assign("voted_for", NOBODY), "a second vote in one term"),
         (follower, assign("leader", THREE), "two leaders in one term"),
         (leader, assign("commit_index", 2), "an old term's entry was committed by counting"),
-        (leader, assign("role", Role.FOLLOWER), "a leader steps down only for a higher term"),
+        (leader, assign("role", Role.CANDIDATE), "a leader became a candidate in its term"),
+        (leader, assign("role", Role.PRE_CANDIDATE), "a leader became a candidate in its term"),
         (leader, lambda r: r.log.append([entry(2, 2)]), "a leader removed from its log"),
     ],
 )

@@ -7,7 +7,17 @@ it is read, and checked again by the reader: nothing that changed on the way is 
 from collections.abc import Sequence
 
 from quorate.base.checksum import crc32c
-from quorate.gfs.core.commands import BLOCK_BYTES
+from quorate.base.errors import BadInput
+from quorate.gfs.core.commands import BLOCK_BYTES, MAX_CHUNK_BYTES
+
+
+def check_chunk_bytes(chunk_bytes: int) -> None:
+    """Raise ``BadInput`` unless the chunks of a file may be this long."""
+    if not BLOCK_BYTES <= chunk_bytes <= MAX_CHUNK_BYTES or chunk_bytes % BLOCK_BYTES:
+        raise BadInput(
+            f"a chunk size of {chunk_bytes} bytes; it must be a multiple of {BLOCK_BYTES}"
+            f" and at most {MAX_CHUNK_BYTES}"
+        )
 
 
 def block_count(length: int) -> int:

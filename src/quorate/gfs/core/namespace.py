@@ -16,11 +16,10 @@ from quorate.base.codec import encode
 from quorate.base.errors import AlreadyExists, BadInput, NotFound
 from quorate.base.machine import Meta, TypedMachine
 from quorate.gfs.core import output, snapshot
+from quorate.gfs.core.blocks import check_chunk_bytes
 from quorate.gfs.core.chunks import ChunkTable
 from quorate.gfs.core.commands import (
-    BLOCK_BYTES,
     MAX_ALLOCATION,
-    MAX_CHUNK_BYTES,
     MAX_ENTRIES,
     MAX_FILE_CHUNKS,
     MAX_LOCATED,
@@ -60,11 +59,7 @@ def _entry(parts: Parts, node: Node) -> Entry:
 def _check_shape(command: CreateFile) -> None:
     """Raise ``BadInput`` unless size, chunk size and number of chunks fit each other."""
     chunk_bytes, chunks = command.chunk_bytes, len(command.handles)
-    if not BLOCK_BYTES <= chunk_bytes <= MAX_CHUNK_BYTES or chunk_bytes % BLOCK_BYTES:
-        raise BadInput(
-            f"a chunk size of {chunk_bytes} bytes; it must be a multiple of {BLOCK_BYTES}"
-            f" and at most {MAX_CHUNK_BYTES}"
-        )
+    check_chunk_bytes(chunk_bytes)
     if chunks > MAX_FILE_CHUNKS:
         raise BadInput(
             f"{command.path} would have {chunks} chunks; a file takes {MAX_FILE_CHUNKS} at most:"

@@ -142,7 +142,8 @@ class Registry:
         server = self.servers[node]
         if not server.unjudged:
             server.unjudged = list(server.handles)
-        judged, server.unjudged = server.unjudged[-MAX_GARBAGE:], server.unjudged[:-MAX_GARBAGE]
+        judged = server.unjudged[-MAX_GARBAGE:]
+        del server.unjudged[-MAX_GARBAGE:]
         return [handle for handle in judged if handle in server.handles and is_garbage(handle)]
 
     def live(self, handle: int, now_ms: float) -> list[KnownServer]:

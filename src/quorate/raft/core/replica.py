@@ -16,6 +16,8 @@ Theory of operation (sections are those of the extended Raft paper; "thesis" is 
   once a term, first come first served, and only to a log at least as up to date (§5.4.1).
 * A leader appends a no-op, sends entries after the ones that match, and commits what a majority
   has on disk, if it is of its own term (§5.3, §5.4.2).
+* A leader whom no majority has answered for an election timeout steps down, in its own term
+  (thesis §6.2): it can commit nothing, and its heartbeats may keep the others from an election.
 ``election.py`` and ``replication.py`` hold the two halves; ``invariants.py`` says what must always
 be true.
 """
