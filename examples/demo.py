@@ -44,7 +44,7 @@ SUFFIXES = {".py", ".txt", ".rst", ".md", ".html"}
 KILL_AT = 0.4
 PARALLEL_FILES = 16
 CATCH_UP_S = 20.0
-LOOK_UP = "election"
+LOOK_UP = "socket"
 
 console = Console(highlight=False)
 
@@ -79,9 +79,13 @@ def text_files(folder: Path | None) -> list[tuple[str, Path]]:
     return sorted(found)
 
 
+def content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
 def lines_of(files: list[tuple[str, Path]]) -> Iterator[tuple[str, str]]:
     for name, path in files:
-        lines = path.read_bytes().decode(errors="replace").split("\n")
+        lines = content(path).decode(errors="replace").split("\n")
         for line in lines if lines[-1] else lines[:-1]:
             yield name, line
 
@@ -153,7 +157,7 @@ class Demo:
             async def put(name: str, path: Path) -> None:
                 async with turn:
                     writer = await self.files.create(name)
-                    await writer.write(path.read_bytes())
+                    await writer.write(content(path))
                     await writer.close()
                 progress.advance(bar)
 

@@ -15,7 +15,8 @@ Actions (``A->B`` is all that is under way from A to B, oldest first; ``*`` stan
   drop A->B...           they are lost
   stabilize [R...]       all that is under way (between these) arrives, round after round
   repair L F             a heartbeat of leader L to F, and all that follows from it, between the two
-  wait T [R...]          T ms pass: deadlines (of these) come, and what they send (each other) arrives
+  wait T [R...]          T ms pass: deadlines (of these) come, what is under way (between these)
+                         arrives
   cut R, heal R          what R sends, or is sent, from now on is lost; or no longer
   deafen R               only what R is sent is lost, until healed
   crash R, restart R     R forgets what is not on its disk; messages to a crashed replica are lost

@@ -9,6 +9,8 @@ from quorate.raft.core.replica import Replica
 
 
 class Observer(Protocol):
+    """Told of each step and each applied entry of every replica."""
+
     def stepped(self, group: GroupId, replica: Replica, event: Event, effects: Effects) -> None:
         """``replica`` has just taken ``event``; ``effects`` are not yet carried out."""
 

@@ -22,7 +22,7 @@ from raft_replicas import (
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import NOBODY, HardState
 from quorate.raft.core.events import Effects, Persisted, Propose, Receive, Tick
-from quorate.raft.core.messages import AppendReply, AppendRequest, VoteReply, VoteRequest
+from quorate.raft.core.messages import AppendReply, VoteReply, VoteRequest
 from quorate.raft.core.replica import Replica, Role
 
 TIMEOUT_MS = TIMING.election_timeout_ms
@@ -226,15 +226,3 @@ def test_a_leader_that_only_speaks_is_replaced_and_one_that_hears_a_majority_is_
     group.run(TIMEOUT_MS)
     assert group.leader() == second
     assert all(host.replica.leader == second for host in group.hosts.values())
-
-
-def test_a_deaf_leaders_heartbeats_keep_its_followers_until_it_gives_up() -> None:
-    """Why it must: they hear it, and no election would ever come."""
-    replica = elected()
-    heartbeat = AppendRequest(2, 1, 1, 0, [])
-    for now_ms in (ELECTED_MS + 100, ELECTED_MS + TIMEOUT_MS):
-        messages = take(replica, Tick(), now_ms).messages
-        assert [(to, type(message)) for to, message in messages] == [
-            (peer, type(heartbeat)) for peer in replica.peers
-        ]
-    assert take(replica, Tick(), ELECTED_MS + TIMEOUT_MS + 100).messages == []

@@ -19,6 +19,8 @@ from quorate.raft.wal import Wal, scan
 
 @dataclass(frozen=True, slots=True)
 class PlantedBug:
+    """A bug that can be put into the product and taken out again."""
+
     name: str
     story: str
     patches: tuple[tuple[Any, str, Any], ...]
@@ -62,7 +64,9 @@ def _call_it_torn(data: bytes, path: str, offset: int, sequence: int) -> None:
     """Whatever cannot be read at the end of the log was torn."""
 
 
-def _never_known(self: SessionMachine, meta: object, command: SessionCommand) -> None:
+def _never_known(
+    self: SessionMachine, meta: object, command: SessionCommand, applying: int
+) -> None:
     return None
 
 

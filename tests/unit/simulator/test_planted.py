@@ -1,0 +1,75 @@
+"""Planted bugs: each replaces something that the product really uses, and is taken out again."""
+
+import inspect
+import sys
+from types import FunctionType
+from typing import Any
+
+import pytest
+
+from quorate.base.check import Bug
+from quorate.raft import driver
+from quorate.simulator.planted.bugs import BUGS, PlantedBug
+
+every_bug = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+
+
+def now_there(bug: PlantedBug) -> list[Any]:
+    return [owner.__dict__[name] for owner, name, _ in bug.patches]
+
+
+@every_bug
+def test_it_is_planted_and_taken_out_again(bug: PlantedBug) -> None:
+    originals = now_there(bug)
+    replacements = [replacement for _, _, replacement in bug.patches]
+    assert all(a is not b for a, b in zip(originals, replacements, strict=True))
+    with bug.planted():
+        assert now_there(bug) == replacements
+    assert now_there(bug) == originals
+
+
+@every_bug
+def test_it_is_taken_out_when_the_run_fails(bug: PlantedBug) -> None:
+    originals = now_there(bug)
+    with pytest.raises(Bug), bug.planted():
+        raise Bug("caught")
+    assert now_there(bug) == originals
+
+
+@every_bug
+def test_it_is_called_as_the_original_is(bug: PlantedBug) -> None:
+    for owner, name, replacement in bug.patches:
+        original = inspect.signature(owner.__dict__[name]).parameters
+        assert len(inspect.signature(replacement).parameters) == len(original), name
+
+
+@every_bug
+def test_no_module_of_the_product_keeps_the_original(bug: PlantedBug) -> None:
+    """``from … import …`` gives a module a name of its own, which must be replaced too."""
+    originals = [original for original in now_there(bug) if isinstance(original, FunctionType)]
+    with bug.planted():
+        kept = [
+            f"{name}.{attribute}"
+            for name, module in list(sys.modules.items())
+            if name.startswith("quorate.") and not name.startswith("quorate.simulator.planted")
+            for attribute, value in list(vars(module).items())
+            if any(value is original for original in originals)
+        ]
+    assert kept == []
+
+
+def test_a_bug_whose_place_is_gone_says_so() -> None:
+    bug = PlantedBug("old", "", ((driver, "no_such_function", print),))
+    with pytest.raises(Bug, match=r"driver\.no_such_function is gone: mend this bug"), bug.planted():
+        raise AssertionError
+
+
+def test_the_five_that_must_be_caught_are_here() -> None:
+    assert [bug.name for bug in BUGS] == [
+        "vote not persisted",
+        "commit of an old term's entry by counting",
+        "acknowledgement before fsync",
+        "truncation on any CRC failure",
+        "session table not replicated",
+    ]
+    assert all(bug.story for bug in BUGS)

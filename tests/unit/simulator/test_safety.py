@@ -1,0 +1,303 @@
+"""The safety checker is itself checked: it sees each way to break figure 3, and nothing else."""
+
+from collections.abc import Callable
+
+import pytest
+from raft_cluster import Host, RandomCluster
+from raft_replicas import (
+    FOUR,
+    ME,
+    THREE,
+    TWO,
+    accept,
+    append,
+    candidate,
+    entries,
+    entry,
+    follower,
+    leader,
+    persist,
+    receive,
+)
+
+from quorate.base.check import Bug
+from quorate.base.checksum import stable_hash
+from quorate.base.codec import encode
+from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.entries import Entry
+from quorate.raft.core.events import Effects, Event, Tick
+from quorate.raft.core.log import Log
+from quorate.raft.core.messages import VoteReply
+from quorate.raft.core.progress import Progress
+from quorate.raft.core.replica import Replica
+from quorate.raft.messages import Envelope, RaftMessages
+from quorate.simulator.checkers.safety import SafetyChecker
+from quorate.simulator.planted.bugs import BUGS
+
+GROUP, OTHER_GROUP = GroupId(1), GroupId(2)
+
+
+def see(checker: SafetyChecker, replica: Replica, *written: Entry, group: GroupId = GROUP) -> None:
+    checker.stepped(group, replica, Tick(), Effects(entries=list(written)))
+
+
+def leader_called(me: ReplicaId, terms: list[int], term: int) -> Replica:
+    """A leader of ``term``, with its no-op after ``terms``, that is not replica 1."""
+    replica = leader(terms, term=term)
+    replica.replica = replica.voted_for = replica.leader = me
+    replica.progress = {peer: Progress(replica.log.last_index + 1) for peer in replica.peers}
+    return replica
+
+
+def commit(replica: Replica) -> Replica:
+    replica.commit_index = replica.log.last_index
+    return replica
+
+
+# Election Safety.
+
+
+def test_two_leaders_of_one_term_are_seen() -> None:
+    checker = SafetyChecker()
+    see(checker, leader([1], term=2))
+    with pytest.raises(Bug, match="Election Safety: 1 and 2 lead in term 2"):
+        see(checker, leader_called(TWO, [1], term=2))
+
+
+def test_leaders_of_two_terms_or_of_two_groups_are_fine() -> None:
+    checker = SafetyChecker()
+    see(checker, leader([1], term=2))
+    see(checker, leader_called(TWO, [1], term=3))
+    see(checker, leader_called(THREE, [1], term=2), group=OTHER_GROUP)
+    assert (checker.elections, checker.steps) == (3, 3)
+
+
+def test_a_leader_that_goes_on_leading_is_one_election() -> None:
+    checker = SafetyChecker()
+    replica = leader([1], term=2)
+    for _ in range(3):
+        see(checker, replica)
+    accept(replica, TWO, 2)
+    see(checker, replica)
+    assert checker.elections == 1
+
+
+# Leader Append-Only, and what else is true of one replica.
+
+
+def test_a_leader_that_removes_from_its_log_is_seen() -> None:
+    checker = SafetyChecker()
+    replica = leader([1, 1], term=2)
+    see(checker, replica)
+    replica.log = Log(replica.log.base, entries([1]))
+    replica.durable_index = 1
+    for progress in replica.progress.values():
+        progress.next_index = 2
+    with pytest.raises(Bug, match="a leader removed from its log"):
+        see(checker, replica)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "sentence"),
+    [
+        (lambda r: setattr(r, "commit_index", 9), "commit index outside the log"),
+        (lambda r: setattr(r, "term", 1), "the term went back"),
+        (lambda r: setattr(r, "voted_for", THREE), "a second vote in one term"),
+    ],
+)
+def test_the_invariants_of_each_replica_are_judged(
+    break_it: Callable[[Replica], None], sentence: str
+) -> None:
+    checker = SafetyChecker()
+    replica = follower([1], term=2, voted_for=TWO)
+    see(checker, replica)
+    break_it(replica)
+    with pytest.raises(Bug, match=sentence):
+        see(checker, replica)
+
+
+def test_a_restart_may_lose_what_was_not_on_disk() -> None:
+    checker = SafetyChecker()
+    replica = follower([1, 1], term=2)
+    see(checker, replica)
+    receive(replica, TWO, append(3, (2, 1), [3, 3], commit_index=2))
+    see(checker, replica, *entries([3, 3], 3))
+    see(checker, follower([1, 1], term=2))  # a new object: the same replica in its next life
+
+
+# Log Matching.
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (([1, 1], entry(2, 1)), ([1, 1], Entry(2, 1, 1, b"other"))),  # other data
+        (([1, 2], entry(2, 2)), ([2, 2], entry(2, 2))),  # after another entry
+    ],
+)
+def test_two_entries_with_one_index_and_term_are_seen(
+    first: tuple[list[int], Entry], second: tuple[list[int], Entry]
+) -> None:
+    checker = SafetyChecker()
+    see(checker, follower(first[0]), first[1])
+    with pytest.raises(Bug, match="Log Matching: two entries 2"):
+        see(checker, follower(second[0], me=TWO), second[1])
+
+
+def test_the_same_entry_in_two_logs_and_another_term_at_one_index_are_fine() -> None:
+    checker = SafetyChecker()
+    see(checker, follower([1, 1]), *entries([1, 1]))
+    see(checker, follower([1, 1], me=TWO), *entries([1, 1]))
+    see(checker, follower([1, 2], me=THREE), *entries([1, 2]))
+    see(checker, follower([2, 2], me=FOUR, voters=5), *entries([2, 2]), group=OTHER_GROUP)
+
+
+# Leader Completeness.
+
+
+@pytest.mark.parametrize("terms", [[1], [1, 2]])
+def test_a_later_leader_without_a_committed_entry_is_seen(terms: list[int]) -> None:
+    checker = SafetyChecker()
+    see(checker, commit(follower([1, 1])))
+    with pytest.raises(Bug, match="Leader Completeness: 2 leads in term 4 without entry 2 of te"):
+        see(checker, leader_called(TWO, terms, term=4))
+
+
+def test_a_later_leader_with_all_of_them_is_fine() -> None:
+    checker = SafetyChecker()
+    see(checker, commit(follower([1, 1])))
+    see(checker, leader_called(TWO, [1, 1, 3], term=4))
+
+
+# State Machine Safety.
+
+
+def test_two_entries_committed_at_one_index_are_seen() -> None:
+    checker = SafetyChecker()
+    see(checker, commit(follower([1, 1])))
+    with pytest.raises(Bug, match="State Machine Safety: entry 2 was committed with term 1"):
+        see(checker, commit(follower([1, 2], me=TWO)))
+
+
+def test_a_commitment_is_judged_whenever_the_index_moves() -> None:
+    checker = SafetyChecker()
+    see(checker, commit(follower([1, 1, 1])))
+    replica = follower([1, 1, 2], me=TWO)
+    replica.commit_index = 2
+    see(checker, replica)
+    with pytest.raises(Bug, match="State Machine Safety: entry 3"):
+        see(checker, commit(replica))
+
+
+@pytest.mark.parametrize(("term", "digest"), [(1, 78), (2, 77)])
+def test_another_entry_applied_or_another_state_reached_is_seen(term: int, digest: int) -> None:
+    checker = SafetyChecker()
+    checker.applied(GROUP, ME, entry(5, 1), 77)
+    checker.applied(GROUP, TWO, entry(5, 1), 77)
+    checker.applied(OTHER_GROUP, THREE, entry(5, 1), 78)
+    with pytest.raises(Bug, match="State Machine Safety: replica 3 differs"):
+        checker.applied(GROUP, THREE, entry(5, term), digest)
+
+
+# One vote a term.
+
+
+class Wire:
+    """What passes from replicas to others, under the checker's eyes."""
+
+    def __init__(self, checker: SafetyChecker) -> None:
+        self.passed: list[tuple[Address, RaftMessages]] = []
+        self._notify = checker.watch(lambda address, notice: self.passed.append((address, notice)))
+
+    def vote(
+        self,
+        voter: ReplicaId,
+        for_: ReplicaId,
+        reply: VoteReply,
+        group: GroupId = GROUP,
+    ) -> None:
+        self._notify(Address("n:1"), RaftMessages([Envelope(group, voter, for_, reply)]))
+
+
+def test_a_second_vote_in_one_term_is_seen_also_over_a_crash() -> None:
+    checker = SafetyChecker()
+    wire = Wire(checker)
+    voters: list[ReplicaId] = []
+    checker.on_vote = voters.append
+    wire.vote(ME, TWO, VoteReply(3, True))
+    see(checker, follower([1], term=3, voted_for=THREE))  # what it has forgotten, others have not
+    with pytest.raises(Bug, match="One vote a term .*: 1 votes for 2 and for 3 in term 3"):
+        wire.vote(ME, THREE, VoteReply(3, True))
+    assert voters == [ME, ME]
+
+
+def test_what_is_no_second_vote_passes() -> None:
+    wire = Wire(SafetyChecker())
+    wire.vote(ME, TWO, VoteReply(3, True))
+    wire.vote(ME, TWO, VoteReply(3, True))  # the same again
+    wire.vote(ME, THREE, VoteReply(3, False))
+    wire.vote(ME, THREE, VoteReply(3, True, pre_vote=True))
+    wire.vote(ME, THREE, VoteReply(4, True))
+    wire.vote(FOUR, THREE, VoteReply(3, True))
+    wire.vote(ME, THREE, VoteReply(3, True), group=OTHER_GROUP)
+    assert len(wire.passed) == 7
+
+
+# Whole runs of pure cores, seen step by step.
+
+
+STEPS = 5_000
+
+
+def run_watched(seed: int) -> SafetyChecker:
+    """A random cluster whose replicas apply what they commit; the state is what was applied."""
+    checker = SafetyChecker()
+    cluster = RandomCluster(seed)
+
+    def watch(host: Host) -> None:
+        take = host.take
+        applied: list[Entry] = []
+        life: list[Replica] = [host.replica]
+
+        def watched(event: Event, now_ms: float) -> tuple[Effects, list[object]]:
+            effects, letters = take(event, now_ms)
+            replica = host.replica
+            checker.stepped(GROUP, replica, event, effects)
+            if replica is not life[0]:
+                life[0] = replica
+                applied.clear()
+            for index in range(len(applied) + 1, replica.commit_index + 1):
+                applied.append(replica.log.entry(index))
+                digest = stable_hash(encode(applied))
+                checker.applied(GROUP, host.me, applied[-1], digest)
+            return effects, list(letters)
+
+        host.take = watched  # type: ignore[assignment, method-assign]
+
+    for host in cluster.hosts.values():
+        watch(host)
+    cluster.run(STEPS)
+    return checker
+
+
+def test_healthy_replicas_under_all_faults_are_not_accused() -> None:
+    checkers = [run_watched(seed) for seed in range(20)]
+    assert sum(checker.steps for checker in checkers) > 20_000
+    assert sum(checker.elections for checker in checkers) > 200
+
+
+def test_committing_an_old_terms_entry_by_counting_is_seen() -> None:
+    [bug] = [bug for bug in BUGS if "by counting" in bug.name]
+    with bug.planted(), pytest.raises(Bug, match="an old term's entry was committed by counting"):
+        for seed in range(30):
+            run_watched(seed)
+
+
+def test_helpers_make_what_they_say() -> None:
+    """A leader called 2 is a leader in every respect, or these tests would test nothing."""
+    replica = leader_called(TWO, [1], term=2)
+    assert (replica.replica, list(replica.progress)) == (TWO, [ME, THREE])
+    accept(replica, ME, 2)
+    persist(replica)
+    assert replica.commit_index == 2
+    assert candidate([1], term=2).replica == ME
