@@ -1,17 +1,12 @@
 """What all parts of the client share: the way to masters and chunkservers, and deadlines."""
 
-import asyncio
-from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from quorate.base.errors import DeadlineExceeded
 from quorate.base.ids import NodeId
 from quorate.raft.client import GroupClient
 from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import Clock, World
-
-T = TypeVar("T")
 
 WINDOW = 4
 """Pieces in flight at a time, for one reader, or for one writer to each of its chunkservers."""
@@ -50,14 +45,3 @@ class Deadline:
         if left_ms <= 0:
             raise DeadlineExceeded("the operation did not finish before its deadline")
         return left_ms
-
-
-async def together(work: Iterable[Awaitable[T]]) -> list[T]:
-    """All results in order; if some failed, the first failure, once all have ended."""
-    results = await asyncio.gather(*work, return_exceptions=True)
-    values: list[T] = []
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-        values.append(result)
-    return values

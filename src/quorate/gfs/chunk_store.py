@@ -8,6 +8,8 @@ Rules:
 * A chunk gets its name only after its bytes are on the disk, and is acknowledged only after its
   name is: data, sync, rename, sync of the folder.  Handles that follow each other lie in one
   folder, so that those who finish together share that last sync (group_sync.py).
+* A chunk that is found at a start may have lost its process before that last sync: folders are
+  synced before their chunks are told of, or a writer that asks again would be promised too much.
 * Finishing runs in a task of its own: a caller that goes away does not stop it halfway.
 * A failed write or sync is not tried again: the chunk is removed and its writer told.
 * Every block is verified when it arrives and whenever it is read.
@@ -37,8 +39,9 @@ from quorate.runtime.ports import File, World
 
 FOLDERS = 256
 PART = ".part"
-MAX_PARTIALS = 1024
-"""Chunks under construction; more are refused with ``Overloaded``."""
+MAX_PARTIALS = 512
+"""Chunks under construction, each an open file; more are refused with ``Overloaded``.  A process
+may have 1,024 files open by default."""
 PARTIAL_IDLE_MS = 15 * 60 * 1000
 """After this long without a piece, a chunk under construction is given up."""
 
@@ -78,14 +81,17 @@ class ChunkStore:
 
         Raises ``BadConfiguration`` if the disk is somebody else's.
         """
-        incarnation = await next_incarnation(self._disk, self._owner)
+        incarnation = await next_incarnation(self._world, self._owner)
         for number in range(FOLDERS):
             self._disk.make_directory(f"chunks/{number:02x}")
         await self._disk.sync_directory("chunks")
         await self._disk.sync_directory("")
         for number in range(FOLDERS):
             folder = f"chunks/{number:02x}"
-            for name in self._disk.list(folder):
+            names = self._disk.list(folder)
+            if names:
+                await self._disk.sync_directory(folder)
+            for name in names:
                 handle = _handle_of(name)
                 if handle is not None and _folder(handle) == folder:
                     self.handles[handle] = None

@@ -25,7 +25,8 @@ from quorate.base.errors import (
     Unavailable,
 )
 from quorate.base.ids import NodeId
-from quorate.gfs.access import PIECE_TIMEOUT_MS, WINDOW, Access, Deadline, together
+from quorate.base.together import together
+from quorate.gfs.access import PIECE_TIMEOUT_MS, WINDOW, Access, Deadline
 from quorate.gfs.core.blocks import block_checksums
 from quorate.gfs.core.commands import CreateFile, RenewChunks
 from quorate.gfs.messages import (

@@ -17,7 +17,7 @@ from contextlib import closing
 
 from quorate.base.checksum import stable_hash
 from quorate.base.errors import BadConfiguration
-from quorate.base.ids import GROUP_NAMES, ClusterId, NodeId, ReplicaId
+from quorate.base.ids import GROUP_NAMES, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.node.config import NodeConfig
 from quorate.node.identity import (
     FoundingGroup,
@@ -30,6 +30,11 @@ from quorate.raft.wal import Wal
 from quorate.runtime.real.disk import RealDisk
 
 REPLICAS_PER_GROUP = 1000
+
+
+def founding_replica(group: GroupId, node: NodeId) -> ReplicaId:
+    """The id of the replica of ``group`` on the founding machine ``node``."""
+    return ReplicaId(group * REPLICAS_PER_GROUP + node)
 
 
 def _digest(names: Sequence[str]) -> str:
@@ -61,9 +66,7 @@ def founding_identity(name: str, names: Sequence[str], cluster: ClusterId) -> No
     groups = tuple(
         FoundingGroup(
             group,
-            tuple(
-                FoundingMember(ReplicaId(group * REPLICAS_PER_GROUP + node), node) for node in nodes
-            ),
+            tuple(FoundingMember(founding_replica(group, node), node) for node in nodes),
         )
         for group in sorted(GROUP_NAMES)
     )

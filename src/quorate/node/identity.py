@@ -14,7 +14,7 @@ import msgspec
 from quorate.base.errors import BadConfiguration
 from quorate.base.ids import ClusterId, GroupId, NodeId, ReplicaId
 from quorate.node.config import NodeConfig
-from quorate.node.record import read_record, write_record
+from quorate.runtime.record import read_record, write_record
 from quorate.runtime.ports import Disk
 from quorate.runtime.real.disk import RealDisk
 

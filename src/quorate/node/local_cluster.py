@@ -31,7 +31,7 @@ from quorate.node.identity import identity_in
 from quorate.node.lock import FileLock
 from quorate.node.logfile import LogFile
 from quorate.node.messages import DescribeNode, NodeDescription
-from quorate.node.record import read_record, write_record
+from quorate.runtime.record import read_record, write_record
 from quorate.node.reports import Ready, RunningProcess
 from quorate.raft.messages import GroupStatus
 from quorate.rpc.client import RpcClient

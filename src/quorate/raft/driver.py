@@ -11,7 +11,8 @@ Rules (DESIGN §3; etcd's and TigerBeetle's, too):
   never tried again: the page may be gone ("fsyncgate").
 * Only what is committed is applied; see ``group.py``.
 
-Messages to one node leave as one notice a turn.
+What one notice, one timer or one sync brings about leaves at once, as one notice to each node; what
+is proposed in a turn leaves together at its end.
 """
 
 import asyncio
@@ -56,7 +57,7 @@ def waits_for_disk(message: Message) -> bool:
 class _Hosted:
     """A replica on this node, and where its messages go."""
 
-    __slots__ = ("addresses", "group", "owner", "replica", "synced_write", "timer", "timer_ms")
+    __slots__ = ("addresses", "group", "owner", "replica", "synced_write")
 
     def __init__(
         self, group: GroupId, replica: Replica, addresses: dict[ReplicaId, Address], owner: Owner
@@ -66,8 +67,6 @@ class _Hosted:
         self.addresses = addresses
         self.owner = owner
         self.synced_write = 0
-        self.timer: Timer | None = None
-        self.timer_ms = float("inf")
 
 
 class Driver:
@@ -91,38 +90,44 @@ class Driver:
         self._syncing = False
         self._flush_due = False
         self._stopped = False
+        self._timer: Timer | None = None
+        self._timer_ms = float("inf")
 
     def host(
         self, group: GroupId, replica: Replica, addresses: dict[ReplicaId, Address], owner: Owner
     ) -> None:
         """Run ``replica``; ``addresses`` are those of all members of its group."""
         check(group not in self._hosted, f"group {group} is already here")
-        hosted = self._hosted[group] = _Hosted(group, replica, addresses, owner)
-        self._arm(hosted)
+        self._hosted[group] = _Hosted(group, replica, addresses, owner)
+        self._arm(replica.next_deadline_ms)
 
     def stop(self) -> None:
         """Take no further step; what is being written may or may not reach the disk."""
         self._stopped = True
-        for hosted in self._hosted.values():
-            if hosted.timer is not None:
-                hosted.timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
     # What comes in.
 
     def receive(self, notice: RaftMessages) -> None:
-        """Messages from another node; those for a replica that is not here are dropped."""
+        """Messages from another node; those for a replica that is not here are dropped.
+
+        Raises ``ProtocolError``, and takes none of them, if one is not what a correct peer sends.
+        """
+        for envelope in notice.envelopes:
+            validate(envelope.message)
         for envelope in notice.envelopes:
             hosted = self._hosted.get(envelope.group)
-            if hosted is None or hosted.replica.replica != envelope.receiver:
-                continue
-            validate(envelope.message)
-            self._step(hosted, Receive(envelope.sender, envelope.message))
+            if hosted is not None and hosted.replica.replica == envelope.receiver:
+                self._step(hosted, Receive(envelope.sender, envelope.message))
+        self._send_out()
 
     def propose(self, group: GroupId, commands: list[bytes]) -> int | None:
         """Append one entry for each of ``commands``; the index of the first, or ``None`` if this
         replica does not lead."""
         hosted = self._hosted[group]
         accepted = self._step(hosted, Propose(commands)).accepted
+        self._flush_soon()
         return hosted.replica.log.last_index - len(commands) + 1 if accepted else None
 
     # What goes out.
@@ -138,11 +143,12 @@ class Driver:
             self._wal.set_state(hosted.group, effects.hard_state)
         if effects.entries:
             self._wal.append(hosted.group, effects.entries)
+        if effects.write:
+            self._flush_soon()
         for outgoing in effects.messages:
             self._send(hosted, outgoing)
-        if replica.next_deadline_ms < hosted.timer_ms:
-            self._arm(hosted)
-        self._flush_soon()
+        if replica.next_deadline_ms < self._timer_ms:
+            self._arm(replica.next_deadline_ms)
         hosted.owner.advanced()
         return effects
 
@@ -173,13 +179,18 @@ class Driver:
         self._flush_due = False
         if self._stopped:
             return
+        self._send_out()
+        if self._wal.pending and not self._syncing:
+            self._syncing = True
+            self._world.spawn(self._sync(), "raft log")
+
+    def _send_out(self) -> None:
+        if self._stopped:
+            return
         outbox, self._outbox = self._outbox, {}
         for address, envelopes in outbox.items():
             for notice in _notices(envelopes):
                 self._notify(address, notice)
-        if self._wal.pending and not self._syncing:
-            self._syncing = True
-            self._world.spawn(self._sync(), "raft log")
 
     async def _sync(self) -> None:
         try:
@@ -192,39 +203,43 @@ class Driver:
                     if write > hosted.synced_write:
                         hosted.synced_write = write
                         self._step(hosted, Persisted(write))
-                self._flush_soon()
+                self._send_out()
+        except BaseException:
+            # Now, not when the process ends: until then, what comes in would find no sync under
+            # way and be acknowledged at once.
+            self.stop()
+            raise
         finally:
             self._syncing = False
 
     def _release_waiting(self) -> None:
         """A batch is on the disk: what waited for it may leave."""
         waited, self._wait_for_running = self._wait_for_running, []
-        if not self._wal.pending:  # what came in before the batch was closed is in it
-            waited += self._wait_for_next
-            self._wait_for_next = []
         for hosted, outgoing in waited:
             self._post(hosted, outgoing)
 
     # Time.
 
-    def _arm(self, hosted: _Hosted) -> None:
-        """One timer a replica.  Deadlines mostly move away (a follower hears its leader), so the
-        timer stays and looks again when it fires."""
-        if hosted.timer is not None:
-            hosted.timer.cancel()
+    def _arm(self, deadline_ms: float) -> None:
+        """One timer for all replicas.  Deadlines mostly move away (a follower hears its leader), so
+        the timer stays and looks again when it fires."""
+        if self._timer is not None:
+            self._timer.cancel()
         clock = self._world.clock
-        hosted.timer_ms = hosted.replica.next_deadline_ms
-        delay_ms = max(0.0, hosted.timer_ms - clock.monotonic_ms())
-        hosted.timer = clock.call_later(delay_ms, self._fire, hosted)
+        self._timer_ms = deadline_ms
+        delay_ms = max(0.0, deadline_ms - clock.monotonic_ms())
+        self._timer = clock.call_later(delay_ms, self._fire)
 
-    def _fire(self, hosted: _Hosted) -> None:
+    def _fire(self) -> None:
         if self._stopped:
             return
-        hosted.timer = None
-        if self._world.clock.monotonic_ms() >= hosted.replica.next_deadline_ms:
-            self._step(hosted, Tick())
-        if hosted.timer is None:
-            self._arm(hosted)
+        self._timer, self._timer_ms = None, float("-inf")  # armed below, not by a step
+        now_ms = self._world.clock.monotonic_ms()
+        for hosted in self._hosted.values():
+            if now_ms >= hosted.replica.next_deadline_ms:
+                self._step(hosted, Tick())
+        self._send_out()
+        self._arm(min(hosted.replica.next_deadline_ms for hosted in self._hosted.values()))
 
 
 def _notices(envelopes: list[Envelope]) -> list[RaftMessages]:

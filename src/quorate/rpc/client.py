@@ -32,7 +32,7 @@ from quorate.base.errors import (
     error_from,
 )
 from quorate.base.ids import Address
-from quorate.rpc.frames import CONNECTION, NOTICE
+from quorate.rpc.frames import NOTICE
 from quorate.rpc.handshake import Identity
 from quorate.rpc.outgoing import Answer, ClientConnection
 from quorate.runtime.ports import Buffer, World
@@ -93,7 +93,7 @@ class RpcClient:
         elif connection.backlog_bytes() > NOTICE_BACKLOG_BYTES:
             self.notices_dropped += 1
         else:
-            connection.send(NOTICE, CONNECTION, 0, notice)
+            connection.send_now(NOTICE, notice)
 
     async def close(self) -> None:
         """Close all connections; calls that wait end as if these were lost."""

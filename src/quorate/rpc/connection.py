@@ -2,7 +2,8 @@
 
 Frames that are sent within one turn of the loop leave in one write: the first schedules a flush
 for the end of the turn, the others join it.  This is most of what makes calls cheap (a write per
-call more than doubles the CPU of a call).
+call more than doubles the CPU of a call).  Who has joined its own messages already, as Raft does,
+takes all that waits with it at once.
 
 A peer that breaks the protocol loses this connection, with one line in the trace that names it and
 says why; other connections do not notice.  A bug of our own found on the way stops the process.
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from quorate.base.check import Bug
 from quorate.base.errors import ProtocolError, QuorateError
 from quorate.rpc.frames import (
+    CONNECTION,
     MAX_BULK_FRAME_BYTES,
     MAX_CONTROL_FRAME_BYTES,
     Header,
@@ -96,6 +98,13 @@ class Channel:
             asyncio.get_running_loop().call_soon(self.flush)
         self._outbox.append(frame)
         self._outbox_bytes += size
+
+    def send_now(self, kind: int, body: object) -> None:
+        """Let a frame that belongs to no call leave, and all that waits before it."""
+        frame, size = encode_frame(kind, CONNECTION, 0, body, (), self._max_bytes)
+        self._outbox.append(frame)
+        self._outbox_bytes += size
+        self.flush()
 
     def flush(self) -> None:
         """Hand over what waits, as one write."""

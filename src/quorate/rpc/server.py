@@ -221,8 +221,10 @@ class _ServerConnection(Channel):
 
     def frames_received(self, frames: Sequence[memoryview]) -> None:
         # Once a batch: what the answers to this batch may add before calls have to wait.
-        self._room_bytes = -1 if self.crowded() else HIGH_BACKLOG_BYTES - self.backlog_bytes()
-        self._room_bytes += self._outbox_bytes
+        room_bytes = HIGH_BACKLOG_BYTES - self.backlog_bytes()
+        if room_bytes < 0 or self._gate.locked():
+            room_bytes = -1
+        self._room_bytes = room_bytes + self._outbox_bytes
         super().frames_received(frames)
 
     def handle(self, header: Header, payload: memoryview) -> None:

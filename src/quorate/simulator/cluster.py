@@ -1,14 +1,25 @@
 """Clusters in the simulated world: the composition root of simulations.
 
-A ``RaftCluster`` is some machines, each with a ``raft`` process that hosts a replica of every
-group, and clients on machines of their own.  Everything above the ports is the product's code.
+A cluster is some machines, each with a process of every role, and clients on machines of their own.
+``RaftCluster`` has one role, which hosts replicas of any groups of one state machine;
+``NodeCluster`` has the nodes of the product, with all roles of ``node/roles.py``.  Everything above
+the ports is the product's code, and a ``SafetyChecker`` watches each replica.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
-from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
+from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
+from quorate.gfs.client import DEFAULT_TIMEOUT_MS, FileSystem
+from quorate.mapreduce.client import JobClient
+from quorate.node.bootstrap import (
+    REPLICAS_PER_GROUP,
+    founding_identity,
+    founding_replica,
+    new_cluster_id,
+)
+from quorate.node.roles import ROLES, Setting
 from quorate.raft.client import GroupClient
 from quorate.raft.core.settings import Timing
 from quorate.raft.node import Membership, RaftNode
@@ -18,7 +29,8 @@ from quorate.rpc.handshake import Identity
 from quorate.rpc.server import RpcServer
 from quorate.runtime.ports import World
 from quorate.runtime.simulated.process import SimulatedProcess
-from quorate.runtime.simulated.world import Simulation
+from quorate.runtime.simulated.processes import SimulatedProcesses, TaskCost
+from quorate.runtime.simulated.world import Main, Simulation
 from quorate.simulator.checkers.safety import SafetyChecker
 from quorate.simulator.workloads.lists import Lists
 
@@ -27,12 +39,97 @@ SEGMENT_BYTES = 128 * 1024
 """Small, so that segments are begun and removed in a short run."""
 
 
+class Cluster:
+    """Machines ``n1``, ``n2``, …, on each a process of every role; ``raft`` is always one."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        cluster: ClusterId,
+        names: Sequence[str],
+        groups: Sequence[GroupId],
+        roles: Sequence[str],
+    ) -> None:
+        self.simulation = simulation
+        self.cluster = cluster
+        self.names = list(names)
+        self.groups = list(groups)
+        self.roles = list(roles)
+        self.checker = SafetyChecker()
+
+    @property
+    def addresses(self) -> list[Address]:
+        """The doors of the machines."""
+        return [address(name) for name in self.names]
+
+    def found(self) -> None:
+        """Bootstrap: an empty, synced log on each machine's disk; then start everything."""
+        for name in self.names:
+            founding = self.simulation.machine(name).start_process("raft", self._create(name))
+            while founding.alive:
+                self.simulation.run_for(1)
+        for name in self.names:
+            self.start(name)
+
+    def start(self, name: str, *roles: str) -> None:
+        """Start those of ``roles`` (default: all) that do not run."""
+        machine = self.simulation.machine(name)
+        for role in roles or self.roles:
+            process = machine.processes.get(role)
+            if process is None or not process.alive:
+                machine.start_process(role, self._main(name, role))
+
+    def is_up(self, name: str) -> bool:
+        """Whether all processes of the machine run."""
+        return all(process.alive for process in self.processes(name))
+
+    def processes(self, name: str) -> list[SimulatedProcess]:
+        """The latest of each role."""
+        machine = self.simulation.machine(name)
+        return [machine.processes[role] for role in self.roles]
+
+    def kill(self, name: str, *roles: str) -> None:
+        """SIGKILL of the processes of ``roles`` (default: all): what was written, synced or not, is
+        still in the page cache."""
+        for role in roles or self.roles:
+            self.simulation.machine(name).processes[role].kill()
+
+    def power_loss(self, name: str) -> None:
+        """The machine goes dark: any part of what was not synced is lost."""
+        self.simulation.machine(name).power_loss()
+
+    def leader(self, group: GroupId) -> str | None:
+        """The machine that leads ``group`` in its latest term, if it runs and still leads."""
+        replica = self.checker.leader(group)
+        if replica is None:
+            return None
+        process = self.simulation.machine(name_of(replica)).processes["raft"]
+        return name_of(replica) if process.alive else None
+
+    def rpc(self, world: World) -> RpcClient:
+        """What a client process calls with."""
+        return RpcClient(world, Identity(self.cluster, NodeId(0), "client"))
+
+    def _create(self, name: str) -> Main:
+        """Found the log of a machine."""
+
+        async def main(world: World) -> None:
+            cluster, node = self.cluster, node_id(name)
+            await Wal.create(world.disk, cluster, node, segment_bytes=SEGMENT_BYTES)
+
+        return main
+
+    def _main(self, name: str, role: str) -> Main:
+        """What a process of ``role`` does, for ever."""
+        raise NotImplementedError
+
+
 ClientWork: TypeAlias = Callable[[World, list[GroupClient]], Coroutine[Any, Any, None]]
 """What a client process does; it has a client for each group."""
 
 
-class RaftCluster:
-    """``nodes`` machines ``n1``, ``n2``, …, and ``groups`` groups."""
+class RaftCluster(Cluster):
+    """``nodes`` machines with a ``raft`` process, and ``groups`` groups of ``machine``."""
 
     def __init__(
         self,
@@ -43,73 +140,23 @@ class RaftCluster:
         timing: Timing | None = None,
         machine: Callable[[], StateMachine] = Lists,
     ) -> None:
-        self.simulation = simulation
-        self.names = [f"n{number}" for number in range(1, nodes + 1)]
-        self.groups = [GroupId(number) for number in range(1, groups + 1)]
-        self.checker = SafetyChecker()
-        self.raft: dict[str, RaftNode] = {}
-        """The running nodes, by name."""
-        self._processes: dict[str, SimulatedProcess] = {}
+        numbers = [GroupId(number) for number in range(1, groups + 1)]
+        super().__init__(simulation, CLUSTER, names_of(nodes), numbers, ["raft"])
         self._timing = timing
         self._machine = machine
-
-    @property
-    def addresses(self) -> list[Address]:
-        return [address(name) for name in self.names]
-
-    def found(self) -> None:
-        """Bootstrap: an empty, synced log on each machine's disk; then start all nodes."""
-        for name in self.names:
-            founding = self.simulation.machine(name).start_process("raft", self._create(name))
-            while founding.alive:
-                self.simulation.run_for(1)
-        for name in self.names:
-            self.start(name)
-
-    def start(self, name: str) -> None:
-        machine = self.simulation.machine(name)
-        self._processes[name] = machine.start_process("raft", self._serve(name))
-
-    def is_up(self, name: str) -> bool:
-        return self._processes[name].alive
-
-    def kill_process(self, name: str) -> None:
-        """SIGKILL: what was written, synced or not, is still in the page cache."""
-        self._processes[name].kill()
-        self.raft.pop(name, None)
-
-    def power_loss(self, name: str) -> None:
-        """The machine goes dark: any part of what was not synced is lost."""
-        self.simulation.machine(name).power_loss()
-        self.raft.pop(name, None)
-
-    def leader(self, group: GroupId) -> str | None:
-        """The node that leads ``group`` in the highest term, if one does."""
-        leading = [
-            (node.groups[group].term, name)
-            for name, node in self.raft.items()
-            if node.groups[group].is_leader
-        ]
-        return max(leading)[1] if leading else None
 
     def start_client(self, name: str, work: ClientWork) -> SimulatedProcess:
         """A process on a machine of its own, with a client for each group."""
 
         async def main(world: World) -> None:
-            rpc = RpcClient(world, Identity(CLUSTER, NodeId(0), "client"))
+            rpc = self.rpc(world)
             await work(world, [GroupClient(world, rpc, self.addresses, g) for g in self.groups])
 
         return self.simulation.machine(name).start_process("client", main)
 
-    def _create(self, name: str) -> Callable[[World], Coroutine[Any, Any, None]]:
+    def _main(self, name: str, role: str) -> Main:
         async def main(world: World) -> None:
-            await Wal.create(world.disk, CLUSTER, node_id(name), segment_bytes=SEGMENT_BYTES)
-
-        return main
-
-    def _serve(self, name: str) -> Callable[[World], Coroutine[Any, Any, None]]:
-        async def main(world: World) -> None:
-            identity = Identity(CLUSTER, node_id(name), "raft")
+            identity = Identity(CLUSTER, node_id(name), role)
             rpc = RpcClient(world, identity)
             node = await RaftNode.start(
                 world,
@@ -123,7 +170,6 @@ class RaftCluster:
             )
             server = RpcServer(world, identity, node.server.requests, node.server.notices)
             await server.start(address(name))
-            self.raft[name] = node
             await world.clock.sleep(float("inf"))
 
         return main
@@ -133,8 +179,78 @@ class RaftCluster:
         return Membership(replica_id(group, name), addresses)
 
 
-def address(name: str) -> Address:
-    return Address(f"{name}:raft")
+class User:
+    """What a user of nodes has, on a machine of its own."""
+
+    def __init__(self, world: World, cluster: "NodeCluster", timeout_ms: float) -> None:
+        self.world = world
+        self.rpc = cluster.rpc(world)
+        doors = cluster.addresses
+        self.files = FileSystem(world, self.rpc, doors, timeout_ms=timeout_ms)
+        self.jobs = JobClient(world, self.rpc, doors, timeout_ms=timeout_ms)
+
+
+class NodeCluster(Cluster):
+    """``nodes`` machines with all roles of a node.
+
+    ``tasks`` is what a worker runs at once; ``cost`` what its task processes cost.
+    """
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        nodes: int = 3,
+        *,
+        timing: Timing | None = None,
+        tasks: int = 2,
+        cost: TaskCost | None = None,
+    ) -> None:
+        names = names_of(nodes)
+        cluster = new_cluster_id(names, "5" * 24)
+        super().__init__(simulation, cluster, names, sorted(GROUP_NAMES), list(ROLES))
+        self._timing = timing or Timing()
+        self._tasks = tasks
+        self._cost = cost or TaskCost()
+
+    def start_user(
+        self,
+        name: str,
+        work: Callable[[User], Coroutine[Any, Any, Any]],
+        *,
+        timeout_ms: float = DEFAULT_TIMEOUT_MS,
+    ) -> SimulatedProcess:
+        """A client process on a machine of its own."""
+
+        async def main(world: World) -> Any:
+            return await work(User(world, self, timeout_ms))
+
+        return self.simulation.machine(name).start_process("client", main)
+
+    def _main(self, name: str, role: str) -> Main:
+        async def main(world: World) -> None:
+            if isinstance(world.processes, SimulatedProcesses):
+                world.processes.cost = self._cost
+            setting = Setting(
+                world,
+                founding_identity(name, self.names, self.cluster),
+                address(name, role),
+                {node_id(other): address(other) for other in self.names},
+                self._timing,
+                self._tasks,
+                observer=self.checker,
+            )
+            await ROLES[role](setting)
+            await world.clock.sleep(float("inf"))
+
+        return main
+
+
+def names_of(nodes: int) -> list[str]:
+    return [f"n{number}" for number in range(1, nodes + 1)]
+
+
+def address(name: str, role: str = "raft") -> Address:
+    return Address(f"{name}:{role}")
 
 
 def node_id(name: str) -> NodeId:
@@ -142,9 +258,9 @@ def node_id(name: str) -> NodeId:
 
 
 def replica_id(group: GroupId, name: str) -> ReplicaId:
-    return ReplicaId(group * 1000 + node_id(name))
+    return founding_replica(group, node_id(name))
 
 
 def name_of(replica: ReplicaId) -> str:
     """The node that holds ``replica``."""
-    return f"n{replica % 1000}"
+    return f"n{replica % REPLICAS_PER_GROUP}"

@@ -8,7 +8,8 @@ for; only a damaged disk stays as it is (at most one, so that a quorum of disks 
 import random
 from collections.abc import Callable
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.settings import Timing
@@ -16,9 +17,10 @@ from quorate.raft.wal.format import batch_bytes, decode_batch_header
 from quorate.runtime.simulated.faults import Link
 from quorate.runtime.simulated.inodes import FileInode
 from quorate.runtime.simulated.world import Simulation
-from quorate.simulator.cluster import RaftCluster, name_of
+from quorate.simulator.cluster import Cluster, name_of
 
 STORM_MS = 8_000
+RETRY_MS = 100
 PARTITIONS = ("sides", "one way", "bridge")
 
 
@@ -43,6 +45,14 @@ class Options:
     """Of ``sides``, ``one way``, ``bridge`` (some links are cut, nobody is cut off)."""
     flip_bit_on: str | None
     """The node on whose log one bit is flipped while it is down."""
+    alone: tuple[str, ...] = ()
+    """Roles whose processes are also killed alone."""
+    clients_take_sides: bool = False
+    """A partition also cuts clients from some of the nodes."""
+    down_ms: tuple[float, ...] = (50, 300, 1_500)
+    """How long what has crashed stays down, at most; one of these each time."""
+    partition_ms: float = 2_500
+    """How long a partition lasts, at most."""
 
 
 def draw(rng: random.Random) -> Options:
@@ -71,6 +81,31 @@ def draw(rng: random.Random) -> Options:
     )
 
 
+def draw_for_nodes(rng: random.Random) -> Options:
+    """For whole nodes: their processes die alone as well, and clients are cut off, too."""
+    drawn = draw(rng)
+    roles = ("raft", "chunkserver", "worker")
+    return replace(
+        drawn,
+        nodes=rng.choice((3, 3, 3, 5)),
+        groups=2,
+        clients=rng.randint(2, 3),
+        # A lost frame costs a caller its whole timeout, and a job is many calls.
+        link=replace(
+            drawn.link,
+            delay_ms=rng.choice(((0.1, 1.0), (0.5, 5.0))),
+            loss=drawn.link.loss / 10,
+        ),
+        timing=Timing(50, rng.choice((150, 300, 600))),
+        storm=False,
+        flip_bit_on=None,
+        alone=tuple(rng.sample(roles, rng.randint(0, len(roles)))),
+        clients_take_sides=rng.random() < 0.5,
+        down_ms=(50, 300, 1_500, 8_000),  # long enough to be given up, too
+        partition_ms=rng.choice((1_000, 6_000)),
+    )
+
+
 @dataclass(slots=True)
 class FaultCounts:
     crashes: int = 0
@@ -84,10 +119,12 @@ class Nemesis:
     """Makes ``options`` happen to ``cluster``, between the start and ``end_ms``."""
 
     simulation: Simulation
-    cluster: RaftCluster
+    cluster: Cluster
     options: Options
     rng: random.Random
     end_ms: float
+    clients: list[str] = field(default_factory=list)
+    """Machines of clients that take sides in partitions."""
     counts: FaultCounts = field(default_factory=FaultCounts)
 
     def schedule(self) -> None:
@@ -107,8 +144,7 @@ class Nemesis:
         self.simulation.faults.heal()
         self.simulation.faults.default = Link()
         for name in self.cluster.names:
-            if not self.cluster.is_up(name):
-                self.cluster.start(name)
+            self.cluster.start(name)
 
     def _at(self, delay_ms: float, act: Callable[[], None]) -> None:
         # In a context of its own: what a dying process has scheduled never happens, and a nemesis
@@ -138,39 +174,41 @@ class Nemesis:
     def _strike(self, name: str, down_ms: float) -> None:
         if self.cluster.is_up(name):
             self.counts.crashes += 1
-            self.cluster.kill_process(name)
-            self._at(self.rng.uniform(0, down_ms), self._restarter(name))
+            self.cluster.kill(name)
+            self._at(self.rng.uniform(0, down_ms), lambda: self.cluster.start(name))
 
     def _crash(self) -> None:
         """One node, or sometimes all of them, for a while."""
+        running = [name for name in self.cluster.names if self.cluster.is_up(name)]
+        if not running:
+            self._at(RETRY_MS, self._crash)
+            return
         everyone = self.rng.random() < 0.15
-        victims = self.cluster.names if everyone else [self._victim()]
         self.counts.crashes += 1
-        for name in victims:
-            if not self.cluster.is_up(name):
-                continue
-            if self.options.power_losses and self.rng.random() < 0.5:
-                self.counts.power_losses += 1
-                self.cluster.power_loss(name)
-            else:
-                self.cluster.kill_process(name)
+        for name in running if everyone else [self._victim(running)]:
+            self._fell(name)
             if name == self.options.flip_bit_on and not self.counts.flipped_bits:
                 self._flip_bit(name)
-            self._at(self.rng.choice((50, 300, 1_500)) * self.rng.random(), self._restarter(name))
+            down_ms = self.rng.choice(self.options.down_ms) * self.rng.random()
+            self._at(down_ms, partial(self.cluster.start, name))
 
-    def _victim(self) -> str:
+    def _fell(self, name: str) -> None:
+        """Its power fails, or all its processes die, or one alone."""
+        alone = self.options.alone
+        if self.options.power_losses and self.rng.random() < 0.5:
+            self.counts.power_losses += 1
+            self.cluster.power_loss(name)
+        elif alone and self.rng.random() < 0.6:
+            self.cluster.kill(name, self.rng.choice(alone))
+        else:
+            self.cluster.kill(name)
+
+    def _victim(self, running: list[str]) -> str:
         """The leader more often than chance: it has more to lose."""
         leader = self.cluster.leader(self.rng.choice(self.cluster.groups))
-        if leader is not None and self.rng.random() < 0.5:
+        if leader in running and self.rng.random() < 0.5:
             return leader
-        return self.rng.choice(self.cluster.names)
-
-    def _restarter(self, name: str) -> Callable[[], None]:
-        def restart() -> None:
-            if not self.cluster.is_up(name):
-                self.cluster.start(name)
-
-        return restart
+        return self.rng.choice(running)
 
     def _flip_bit(self, name: str) -> None:
         """In the last batch of its log that was written whole, which may have been acknowledged."""
@@ -190,12 +228,15 @@ class Nemesis:
             )
 
     def _partition(self) -> None:
-        """Between nodes; clients reach all of them."""
+        """Between nodes; clients reach all of them, unless they take sides."""
         self.counts.partitions += 1
         names = list(self.cluster.names)
         self.rng.shuffle(names)
         size = self.rng.randint(1, len(names) // 2)
         side, rest = names[:size], names[size:]
+        if self.options.clients_take_sides:
+            for client in self.clients:
+                self.rng.choice((side, rest, [])).append(client)
         faults = self.simulation.faults
         match self.rng.choice(self.options.partition_kinds):
             case "sides":
@@ -207,4 +248,4 @@ class Nemesis:
                         faults.block(a, b)
             case "bridge":  # the first name still reaches everybody
                 faults.partition(names[1 : 1 + size], names[1 + size :])
-        self._at(self.rng.uniform(200, 2_500), faults.heal)
+        self._at(self.rng.uniform(200, self.options.partition_ms), faults.heal)

@@ -7,7 +7,7 @@ of them: ``simulator/checkers/safety.py``.
 
 import msgspec
 
-from quorate.base.check import check
+from quorate.base.check import Bug, check
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import NOBODY
 from quorate.raft.core.replica import Replica, Role
@@ -36,23 +36,20 @@ def summary(replica: Replica) -> Summary:
 
 
 def check_state(replica: Replica) -> None:
-    log = replica.log
+    log, last_index = replica.log, replica.log.last_index
     check(log.last_term <= replica.term, "a term in the log exceeds the current term")
-    check(log.base.index <= replica.commit_index <= log.last_index, "commit index outside the log")
-    check(replica.durable_index <= log.last_index, "durable index beyond the log")
+    check(log.base.index <= replica.commit_index <= last_index, "commit index outside the log")
+    check(replica.durable_index <= last_index, "durable index beyond the log")
     match replica.role:
         case Role.LEADER:
             check(replica.leader == replica.replica, "a leader follows another")
             check(replica.voted_for == replica.replica, "a leader did not vote for itself")
             for peer, progress in replica.progress.items():
-                check(
-                    progress.match_index < progress.next_index <= log.last_index + 1,
-                    f"progress of {peer}: match {progress.match_index}, next {progress.next_index}",
-                )
-                check(
-                    len(progress.inflight) <= replica.limits.inflight_messages,
-                    f"too many requests under way to {peer}",
-                )
+                match_index, next_index = progress.match_index, progress.next_index
+                if not match_index < next_index <= last_index + 1:
+                    raise Bug(f"progress of {peer}: match {match_index}, next {next_index}")
+                if len(progress.inflight) > replica.limits.inflight_messages:
+                    raise Bug(f"too many requests under way to {peer}")
         case Role.CANDIDATE:
             check(replica.voted_for == replica.replica, "a candidate did not vote for itself")
             check(replica.leader == NOBODY, "a candidate has a leader")

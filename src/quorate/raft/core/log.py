@@ -10,7 +10,7 @@ Rules:
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from quorate.base.check import check
+from quorate.base.check import Bug
 from quorate.raft.core.entries import Entry, EntryId
 
 
@@ -31,7 +31,8 @@ class Log:
         self._entries = list(entries)
         expected = base.index + 1
         for entry in self._entries:
-            check(entry.index == expected, f"log entry {entry.index} where {expected} belongs")
+            if entry.index != expected:
+                raise Bug(f"log entry {entry.index} where {expected} belongs")
             expected += 1
 
     @property
@@ -59,19 +60,22 @@ class Log:
         return (candidate.term, candidate.index) >= (self.last_term, self.last_index)
 
     def entry(self, index: int) -> Entry:
-        check(self.base.index < index <= self.last_index, f"log entry {index} is not here")
+        if not self.base.index < index <= self.last_index:
+            raise Bug(f"log entry {index} is not here")
         return self._entries[index - self.base.index - 1]
 
     def slice(self, first: int, last: int) -> list[Entry]:
         """The entries from ``first`` to ``last``, both included."""
         start = first - self.base.index - 1
-        check(start >= 0, f"log entry {first} is behind the snapshot at {self.base.index}")
+        if start < 0:
+            raise Bug(f"log entry {first} is behind the snapshot at {self.base.index}")
         return self._entries[start : last - self.base.index]
 
     def batch(self, first: int, max_bytes: int) -> list[Entry]:
         """Entries from ``first`` on, up to ``max_bytes`` of data, at least one if there is one."""
         start = first - self.base.index - 1
-        check(start >= 0, f"log entry {first} is behind the snapshot at {self.base.index}")
+        if start < 0:
+            raise Bug(f"log entry {first} is behind the snapshot at {self.base.index}")
         end, size = start, 0
         while end < len(self._entries):
             size += len(self._entries[end].data) + 32
@@ -83,7 +87,8 @@ class Log:
     def append(self, entries: Sequence[Entry]) -> None:
         """Replace everything at and after the index of the first of ``entries`` by them."""
         start = entries[0].index - self.base.index - 1
-        check(0 <= start <= len(self._entries), f"log entry {entries[0].index} leaves a gap")
+        if not 0 <= start <= len(self._entries):
+            raise Bug(f"log entry {entries[0].index} leaves a gap")
         del self._entries[start:]
         self._entries.extend(entries)
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
-from quorate.base.check import check
+from quorate.base.check import Bug, check
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import NOBODY, Entry, EntryId, EntryKind, HardState
 from quorate.raft.core.events import Effects, Outgoing
@@ -148,7 +148,7 @@ class Replica:
 
     def become_follower(self, term: int, leader: ReplicaId, now_ms: float, out: Effects) -> None:
         """Of ``leader``, or of nobody yet, in ``term``; a higher term clears the vote (§5.1)."""
-        check(term >= self.term, f"term {term} after {self.term}")
+        check(term >= self.term, "a replica goes back to an earlier term")
         if term > self.term:
             self.set_term_and_vote(term, NOBODY, out)
         if self.role is not Role.FOLLOWER:
@@ -168,7 +168,8 @@ class Replica:
     def append(self, entries: list[Entry], out: Effects) -> None:
         """Replace the log from the first of ``entries`` on."""
         first_index = entries[0].index
-        check(first_index > self.commit_index, f"entry {first_index} is committed, not replaceable")
+        if first_index <= self.commit_index:
+            raise Bug(f"entry {first_index} is committed, not replaceable")
         self.log.append(entries)
         self.durable_index = min(self.durable_index, first_index - 1)
         if out.entries:  # at most one run of entries a step: the second must follow the first

@@ -1,6 +1,6 @@
 """Log replication: Raft §5.3, and the commit rule of §5.4.2."""
 
-from quorate.base.check import check
+from quorate.base.check import Bug, check
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import NOBODY, Entry, EntryId, EntryKind
 from quorate.raft.core.events import Effects
@@ -61,9 +61,10 @@ def _send_entries(replica: Replica, peer: ReplicaId, progress: Progress, out: Ef
 
 def _request(replica: Replica, prev_index: int, max_bytes: int) -> AppendRequest:
     prev_term = replica.log.term(prev_index)
-    check(prev_term is not None, f"entry {prev_index} is needed and no longer in the log")
+    if prev_term is None:
+        raise Bug(f"entry {prev_index} is needed and no longer in the log")
     entries = replica.log.batch(prev_index + 1, max_bytes) if max_bytes else []
-    return AppendRequest(replica.term, prev_index, prev_term or 0, replica.commit_index, entries)
+    return AppendRequest(replica.term, prev_index, prev_term, replica.commit_index, entries)
 
 
 def append_reply(
@@ -122,10 +123,8 @@ def append_request(
     if request.term < replica.term:
         replica.send(sender, AppendReply(replica.term, False), out)  # 1.
         return
-    check(
-        replica.role is not Role.LEADER or request.term > replica.term,
-        f"two leaders in term {request.term}: {replica.replica} and {sender}",
-    )
+    if replica.role is Role.LEADER and request.term == replica.term:
+        raise Bug(f"two leaders in term {request.term}: {replica.replica} and {sender}")
     replica.become_follower(request.term, sender, now_ms, out)
     replica.last_contact_ms = now_ms
     replica.reset_election_timer(now_ms)

@@ -14,10 +14,11 @@ once an election.
 And, on the wire, the promise that elections rest on: one vote in a term, also over a crash.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from quorate.base.check import check
+from quorate.base.check import Bug, check
 from quorate.base.checksum import stable_hash
 from quorate.base.ids import Address, GroupId, ReplicaId
 from quorate.raft.core.entries import Entry
@@ -43,19 +44,28 @@ class SafetyChecker:
     """An ``Observer`` of every replica of every group (raft/observer.py)."""
 
     def __init__(self) -> None:
-        self._groups: dict[GroupId, _GroupHistory] = {}
+        self._groups: defaultdict[GroupId, _GroupHistory] = defaultdict(_GroupHistory)
         self._last: dict[ReplicaId, tuple[Replica, Summary]] = {}
         self.on_vote: Callable[[ReplicaId], None] = lambda voter: None
         """Called when a granted vote leaves a replica; a nemesis may listen."""
         self.elections = 0
         self.steps = 0
 
+    def leader(self, group: GroupId) -> ReplicaId | None:
+        """The replica that leads ``group`` in its latest term, if it still does."""
+        history = self._groups.get(group)
+        if history is None or not history.leaders:
+            return None
+        term = max(history.leaders)
+        replica, _ = self._last[history.leaders[term]]
+        return replica.replica if replica.role is Role.LEADER and replica.term == term else None
+
     def stepped(self, group: GroupId, replica: Replica, event: Event, effects: Effects) -> None:
         self.steps += 1
         check_state(replica)
         known = self._last.get(replica.replica)
         now = summary(replica)
-        history = self._groups.setdefault(group, _GroupHistory())
+        history = self._groups[group]
         was_leader, committed = False, replica.log.base.index
         if known is not None and known[0] is replica:  # the same life, not a restart
             before = known[1]
@@ -86,11 +96,11 @@ class SafetyChecker:
             f"Election Safety: {first} and {replica.replica} lead in term {replica.term}",
         )
         for index, term in history.committed.items():
-            check(
-                index <= replica.log.base.index or replica.log.term(index) == term,
-                f"Leader Completeness: {replica.replica} leads in term {replica.term} without"
-                f" entry {index} of term {term}, which is committed",
-            )
+            if index > replica.log.base.index and replica.log.term(index) != term:
+                raise Bug(
+                    f"Leader Completeness: {replica.replica} leads in term {replica.term} without"
+                    f" entry {index} of term {term}, which is committed"
+                )
 
     def _committed(self, history: _GroupHistory, replica: Replica, index: int) -> None:
         term = replica.log.term(index) or 0
@@ -102,7 +112,7 @@ class SafetyChecker:
         )
 
     def applied(self, group: GroupId, replica: ReplicaId, entry: Entry, digest: int) -> None:
-        history = self._groups.setdefault(group, _GroupHistory())
+        history = self._groups[group]
         seen = (entry.term, digest)
         known = history.applied.setdefault(entry.index, seen)
         check(
@@ -120,7 +130,7 @@ class SafetyChecker:
             for envelope in notice.envelopes:
                 message = envelope.message
                 if isinstance(message, VoteReply) and message.granted and not message.pre_vote:
-                    votes = self._groups.setdefault(envelope.group, _GroupHistory()).votes
+                    votes = self._groups[envelope.group].votes
                     key = (message.term, envelope.sender)
                     first = votes.setdefault(key, envelope.receiver)
                     self.on_vote(envelope.sender)
