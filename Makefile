@@ -4,6 +4,8 @@
 
 SEEDS ?= 200
 START ?= 1
+# Simulations of files and word count cost more: a tenth as many, and at least 5.
+WORDS_SEEDS ?= $(shell echo $$(( $(SEEDS) < 50 ? 5 : $(SEEDS) / 10 )))
 FOLDER ?=
 
 # PYTHON=/some/python3.12 makes the environment with that one.
@@ -50,7 +52,12 @@ lint: $(READY)
 	@$(BIN)/pytest tests/tidy
 
 sim: $(READY)
-	@$(BIN)/python -m quorate.simulator --seeds $(SEEDS) --start $(START)
+	@failed=0; \
+	$(BIN)/python -m quorate.simulator --seeds $(SEEDS) --start $(START) || failed=1; \
+	echo "files and word count:"; \
+	$(BIN)/python -m quorate.simulator --workload words --seeds $(WORDS_SEEDS) \
+	  --start $(START) || failed=1; \
+	exit $$failed
 
 planted: $(READY)
 	@$(BIN)/python -m quorate.simulator.planted

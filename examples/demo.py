@@ -24,14 +24,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from quorate.base.errors import QuorateError
-from quorate.base.ids import JOBS_GROUP, NAMESPACE_GROUP, Address, ClusterId, GroupId, NodeId
+from quorate.base.ids import GROUP_NAMES, JOBS_GROUP, Address, ClusterId, GroupId, NodeId
 from quorate.gfs.client import FileSystem
 from quorate.mapreduce.client import JobClient
 from quorate.mapreduce.core.commands import JobProgress
 from quorate.mapreduce.job_file import read_job_file
+from quorate.mapreduce.splits import MINIMUM_BYTES
 from quorate.node.local_cluster import PORTS_A_NODE, LocalCluster
 from quorate.raft.messages import AskStatus, GroupStatus
 from quorate.rpc.client import RpcClient
@@ -42,6 +44,8 @@ from quorate.runtime.real.world import close_world, real_world, run
 HERE = Path(__file__).parent
 SUFFIXES = {".py", ".txt", ".rst", ".md", ".html"}
 KILL_AT = 0.4
+MAPS = 32
+"""At least, however little the text: a third of what is done by then is lost with the node."""
 PARALLEL_FILES = 16
 CATCH_UP_S = 20.0
 LOOK_UP = "socket"
@@ -59,7 +63,13 @@ def require(condition: object, sentence: str) -> None:
 
 
 def say(text: str) -> None:
-    console.print(text)
+    """Show a line, never broken; what is not our own text in it must be escaped."""
+    console.print(text, soft_wrap=True)
+
+
+def report(text: str) -> None:
+    """Show a line in which anything may stand."""
+    say(escape(text))
 
 
 # The text, and what one process makes of it.
@@ -118,6 +128,7 @@ class Demo:
         self.rpc = RpcClient(world, Identity(ClusterId(""), NodeId(0), "client"))
         self.files = FileSystem(world, self.rpc, cluster.addresses)
         self.jobs = JobClient(world, self.rpc, cluster.addresses)
+        self.split_bytes = MINIMUM_BYTES
         self.victim = ""
         self.killed: list[int] = []
         self.term_before = 0
@@ -150,6 +161,8 @@ class Demo:
 
     async def store(self, texts: list[tuple[str, Path]]) -> None:
         """Put every file on the synced disks of three chunkservers."""
+        size = sum(path.stat().st_size for _, path in texts)
+        self.split_bytes = min(MINIMUM_BYTES, max(1, size // MAPS))
         turn = asyncio.Semaphore(PARALLEL_FILES)
         with bars() as progress:
             bar = progress.add_task("store ", total=len(texts))
@@ -166,7 +179,9 @@ class Demo:
     async def run_job(self, job_file: str, output: str, *, kill: bool = False) -> JobProgress:
         """Run a job of this folder; with ``kill``, lose the leader's node on the way."""
         name, source = read_job_file(str(HERE / job_file))
-        job = await self.jobs.submit(name, source, ["/text"], output)
+        job = await self.jobs.submit(
+            name, source, ["/text"], output, minimum_split_bytes=self.split_bytes
+        )
         with bars() as progress:
             maps = progress.add_task("map   ", total=None)
             reduces = progress.add_task("reduce", total=None)
@@ -218,15 +233,15 @@ class Demo:
         require(term > self.term_before, f"the term is still {term}")
         require(counted.maps_rerun > 0, "no finished map ran again")
         say(
-            f"{len(self.killed)} processes are gone, term {self.term_before} → {term}, and"
-            f" {counted.maps_rerun} finished maps of {self.victim} ran again"
+            f"{len(self.killed)} processes are gone, term {self.term_before} → {term}; finished"
+            f" maps of {self.victim} that ran again: {counted.maps_rerun}"
         )
 
     async def bring_back(self) -> None:
         """Restart the dead node on its own disk, and wait until it has what the others have."""
         await self.cluster.start_node(self.victim)
         deadline = time.monotonic() + CATCH_UP_S
-        for group in (NAMESPACE_GROUP, JOBS_GROUP):
+        for group, name in GROUP_NAMES.items():
             while True:
                 replicas = await self.statuses(group)
                 goal = max(status.commit_index for status in replicas.values())
@@ -239,7 +254,7 @@ class Demo:
                 len({s.digest for s in replicas.values() if s.last_applied == goal}) == 1,
                 f"{self.victim} differs from the others at entry {goal}",
             )
-            say(f"{self.victim} is back: {goal} entries of group {group}, same digest")
+            say(f"{self.victim} is back: {goal} entries of the log of {name}, same digest")
 
 
 def bars() -> Progress:
@@ -286,10 +301,10 @@ async def show(world: World, directory: Path, folder: Path | None) -> None:
     """The whole story."""
     texts = text_files(folder)
     size = sum(path.stat().st_size for _, path in texts)
-    cluster = LocalCluster(world, directory / "cluster", 3, free_port(), say, tasks=1)
+    cluster = LocalCluster(world, directory / "cluster", 3, free_port(), report, tasks=1)
     await cluster.start()
     try:
-        say(f"three nodes run; storing {len(texts)} files, {size / 1e6:.0f} MB")
+        say(f"three nodes run; storing {len(texts)} files, {size / 1e6:.1f} MB")
         demo = Demo(world, cluster)
         await demo.store(texts)
         say("word count")
@@ -299,10 +314,10 @@ async def show(world: World, directory: Path, folder: Path | None) -> None:
         await demo.run_job("inverted_index.py", "/index")
         counts, index = await demo.output("/counts"), await demo.output("/index")
         top = sorted(counts.items(), key=lambda pair: (-int(pair[1]), pair[0]))[:10]
-        say("top words: " + ", ".join(f"{word} {count}" for word, count in top))
+        report("top words: " + ", ".join(f"{word} {count}" for word, count in top))
         look_up = LOOK_UP if LOOK_UP in index else min(index)
         holders = index[look_up].split(" ")
-        say(f"{look_up!r} is in {len(holders)} files, the first {holders[0]}")
+        report(f"{look_up!r} is in {len(holders)} files, the first {holders[0]}")
         await demo.bring_back()
         say("comparing both whole outputs with a count in one process")
         require(counts == count_alone(texts), "the word count differs")
@@ -323,7 +338,7 @@ async def main() -> int:
         try:
             await show(world, directory, folder)
         except (Failed, QuorateError) as error:
-            say(f"[bold red]The demo failed: {error}[/bold red]")
+            say(f"[bold red]The demo failed: {escape(str(error))}[/bold red]")
             return 1
         finally:
             await close_world(world)

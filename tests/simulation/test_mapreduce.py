@@ -4,16 +4,18 @@ import random
 from collections.abc import Callable
 
 import pytest
-from simulation.mapreduce_cluster import DOORS, NAMES, Client, Nodes
+from node_clients import put, read_output, run_user
 from unit.mapreduce.support import POSITIONS, WORDCOUNT
 
 from quorate.base.errors import AlreadyExists, BadInput, JobFailed, NotFound, Unavailable
-from quorate.base.ids import JOBS_GROUP, NodeId
+from quorate.base.ids import JOBS_GROUP
 from quorate.mapreduce.core.commands import JobProgress
 from quorate.mapreduce.sequential import run_sequential
 from quorate.raft.messages import AskStatus
+from quorate.runtime.simulated.world import Simulation
+from quorate.simulator.cluster import NodeCluster, User, address
 
-Fault = Callable[[Nodes], None]
+Fault = Callable[[NodeCluster], None]
 Moment = Callable[[JobProgress], bool]
 REDUCES = 3
 
@@ -31,7 +33,7 @@ class Run:
     """One job with faults at chosen moments; raises if anything promised does not hold."""
 
     def __init__(self, seed: int, source: bytes = POSITIONS) -> None:
-        self.nodes = Nodes(seed)
+        self.nodes = NodeCluster(Simulation(seed))
         self.files = texts(seed)
         self.source = source
         self.last: JobProgress | None = None
@@ -41,8 +43,9 @@ class Run:
     def run(self, *steps: tuple[Moment, Fault]) -> JobProgress:
         """Each fault is done when its moment of the job has come, in order."""
         with self.nodes.simulation as simulation:
-            process = self.nodes.client("client", self._client)
-            self.nodes.client("watcher", self._watch)
+            self.nodes.found()
+            process = self.nodes.start_user("client", self._client)
+            self.nodes.start_user("watcher", self._watch)
             for moment, fault in steps:
                 simulation.run_until(lambda moment=moment: self._has_come(moment), 120_000)
                 fault(self.nodes)
@@ -57,18 +60,18 @@ class Run:
     def _has_come(self, moment: Moment) -> bool:
         return self.last is not None and moment(self.last)
 
-    async def _client(self, client: Client) -> None:
-        await client.put(self.files)
+    async def _client(self, client: User) -> None:
+        await put(client, self.files)
         job = await client.jobs.submit(
             "job.py", self.source, ["/in/*"], "/out", reduces=REDUCES, minimum_split_bytes=512
         )
         await client.jobs.wait(job, self._progress)
-        self.output = await client.output("/out")
+        self.output = await read_output(client, "/out")
 
     def _progress(self, progress: JobProgress) -> None:
         self.last = progress
 
-    async def _watch(self, client: Client) -> None:
+    async def _watch(self, client: User) -> None:
         while True:
             try:
                 found = tuple(status.name for status in await client.files.list("/out"))
@@ -98,8 +101,15 @@ def publishing(progress: JobProgress) -> bool:
     return progress.state in ("publishing", "done")
 
 
-def follower(nodes: Nodes) -> str:
-    return next(name for name in NAMES if name != nodes.leader())
+def leader(nodes: NodeCluster) -> str:
+    """Of the jobs; there is one."""
+    found = nodes.leader(JOBS_GROUP)
+    assert found is not None
+    return found
+
+
+def follower(nodes: NodeCluster) -> str:
+    return next(name for name in nodes.names if name != leader(nodes))
 
 
 def wait(duration_ms: float) -> Fault:
@@ -118,38 +128,36 @@ def test_a_job_gives_the_output_of_a_sequential_run() -> None:
 
 @pytest.mark.parametrize("seed", range(2))
 def test_a_dead_worker_s_finished_maps_run_again(seed: int) -> None:
-    progress = Run(seed).run(
-        (mapped(0.4), lambda nodes: nodes.kill_role(follower(nodes), "worker"))
-    )
+    progress = Run(seed).run((mapped(0.4), lambda nodes: nodes.kill(follower(nodes), "worker")))
     assert progress.maps_rerun > 0
 
 
 def test_a_worker_that_starts_again_is_given_work() -> None:
     Run(2).run(
-        (mapped(0.4), lambda nodes: nodes.kill_role("n1", "worker")),
-        (at_any_time, lambda nodes: nodes.start_role("n1", "worker")),
-        (mapped(0.6), lambda nodes: nodes.kill_role("n2", "worker")),
-        (at_any_time, lambda nodes: nodes.start_role("n2", "worker")),
+        (mapped(0.4), lambda nodes: nodes.kill("n1", "worker")),
+        (at_any_time, lambda nodes: nodes.start("n1", "worker")),
+        (mapped(0.6), lambda nodes: nodes.kill("n2", "worker")),
+        (at_any_time, lambda nodes: nodes.start("n2", "worker")),
     )
 
 
 @pytest.mark.parametrize("moment", [mapped(0.4), reducing, reduced, publishing])
 def test_the_leader_s_machine_may_die_at_any_moment(moment: Moment) -> None:
-    Run(4).run((moment, lambda nodes: nodes.kill(nodes.leader())))
+    Run(4).run((moment, lambda nodes: nodes.kill(leader(nodes))))
 
 
 @pytest.mark.parametrize("moment", [mapped(0.1), mapped(0.9), reduced, publishing])
 def test_the_coordinator_s_process_may_die_and_come_back(moment: Moment) -> None:
     nodes_leader: list[str] = []
 
-    def kill(nodes: Nodes) -> None:
-        nodes_leader.append(nodes.leader())
-        nodes.kill_role(nodes_leader[0], "raft")
+    def kill(nodes: NodeCluster) -> None:
+        nodes_leader.append(leader(nodes))
+        nodes.kill(nodes_leader[0], "raft")
 
     Run(5).run(
         (moment, kill),
         (at_any_time, wait(2000)),
-        (at_any_time, lambda nodes: nodes.start_role(nodes_leader[0], "raft")),
+        (at_any_time, lambda nodes: nodes.start(nodes_leader[0], "raft")),
     )
 
 
@@ -164,14 +172,14 @@ def test_a_machine_may_lose_its_power(moment: Moment) -> None:
 
 @pytest.mark.parametrize("moment", [mapped(0.5), reduced])
 def test_a_chunkserver_may_die(moment: Moment) -> None:
-    Run(7).run((moment, lambda nodes: nodes.kill_role("n3", "chunkserver")))
+    Run(7).run((moment, lambda nodes: nodes.kill("n3", "chunkserver")))
 
 
 @pytest.mark.parametrize("moment", [mapped(0.3), mapped(1.0), reduced])
 def test_a_leader_cut_off_from_the_others_cannot_spoil_the_output(moment: Moment) -> None:
-    def cut(nodes: Nodes) -> None:
-        others = [name for name in NAMES if name != nodes.leader()]
-        nodes.simulation.faults.partition([nodes.leader()], [*others, "client", "watcher"])
+    def cut(nodes: NodeCluster) -> None:
+        others = [name for name in nodes.names if name != leader(nodes)]
+        nodes.simulation.faults.partition([leader(nodes)], [*others, "client", "watcher"])
 
     Run(8).run(
         (moment, cut),
@@ -189,19 +197,19 @@ def test_workers_that_cannot_reach_each_other_for_a_while_still_finish_the_job()
     assert progress.maps_rerun > 0
 
 
-def drawn_fault(draw: random.Random) -> tuple[Fault, Fault]:
+def drawn_fault(draw: random.Random, names: list[str]) -> tuple[Fault, Fault]:
     """A fault, and what repairs it."""
-    name = draw.choice(NAMES)
-    others = [other for other in NAMES if other != name]
+    name = draw.choice(names)
+    others = [other for other in names if other != name]
     role = draw.choice(["raft", "worker", "worker", "chunkserver"])
     target = draw.choice(others)
 
-    def heal(nodes: Nodes) -> None:
+    def heal(nodes: NodeCluster) -> None:
         nodes.simulation.faults.heal()
 
     return draw.choice(
         [
-            (lambda nodes: nodes.kill_role(name, role), lambda nodes: nodes.start_role(name, role)),
+            (lambda nodes: nodes.kill(name, role), lambda nodes: nodes.start(name, role)),
             (lambda nodes: nodes.kill(name), lambda nodes: nodes.start(name)),
             (lambda nodes: nodes.power_loss(name), lambda nodes: nodes.start(name)),
             (
@@ -224,7 +232,7 @@ def swarm(seed: int) -> JobProgress:
     steps: list[tuple[Moment, Fault]] = []
     for _ in range(draw.randint(2, 5)):
         moment = mapped(draw.random()) if draw.random() < 0.7 else reduced
-        fault, repair = drawn_fault(draw)
+        fault, repair = drawn_fault(draw, run.nodes.names)
         pause = wait(draw.uniform(10, 6000))
         steps += [(moment, fault), (at_any_time, pause), (at_any_time, repair)]
     return run.run(*steps)
@@ -235,20 +243,11 @@ def test_any_few_faults_leave_the_output_as_it_is(seed: int) -> None:
     swarm(seed)
 
 
-def outcome(seed: int, work: Callable[[Client], object]) -> None:
-    """Run ``work`` as a client of three nodes."""
-    nodes = Nodes(seed)
-    with nodes.simulation as simulation:
-        process = nodes.client("client", work)  # type: ignore[arg-type]
-        simulation.run_until(lambda: not process.alive, 120_000)
-        assert process.error is None
-
-
 def test_a_map_that_raises_fails_the_job_with_traceback_and_record() -> None:
     source = b"def map(key, value):\n    yield 1 // len(value), 1\n" + WORDCOUNT.split(b"\n\n")[1]
 
-    async def work(client: Client) -> None:
-        await client.put([("/in/a", b"x\n\ny\n")])
+    async def work(client: User) -> None:
+        await put(client, [("/in/a", b"x\n\ny\n")])
         job = await client.jobs.submit("job.py", source, ["/in/a"], "/out")
         with pytest.raises(JobFailed) as caught:
             await client.jobs.wait(job)
@@ -262,12 +261,12 @@ def test_a_map_that_raises_fails_the_job_with_traceback_and_record() -> None:
         await client.world.clock.sleep(2000)
         assert await client.files.walk("/_jobs") == []
 
-    outcome(10, work)
+    run_user(10, work)
 
 
 def test_bad_submissions_are_refused_before_anything_runs() -> None:
-    async def work(client: Client) -> None:
-        await client.put([("/in/a", b"x\n"), ("/there/b", b"x")])
+    async def work(client: User) -> None:
+        await put(client, [("/in/a", b"x\n"), ("/there/b", b"x")])
 
         async def refused(kind: type[Exception], match: str, *arguments: object) -> None:
             with pytest.raises(kind, match=match):
@@ -286,13 +285,13 @@ def test_bad_submissions_are_refused_before_anything_runs() -> None:
         await refused(BadInput, "at least one input", "j.py", WORDCOUNT, [], "/o")
         assert await client.jobs.list_jobs() == []
 
-    outcome(11, work)
+    run_user(11, work)
 
 
 def test_input_that_vanishes_in_the_middle_fails_the_job_in_a_sentence() -> None:
-    async def work(client: Client) -> None:
+    async def work(client: User) -> None:
         files = [(f"/in/{number:03d}", b"word\n" * 200) for number in range(60)]
-        await client.put(files)
+        await put(client, files)
         job = await client.jobs.submit(
             "job.py", WORDCOUNT, ["/in/*"], "/out", minimum_split_bytes=1000
         )
@@ -300,26 +299,26 @@ def test_input_that_vanishes_in_the_middle_fails_the_job_in_a_sentence() -> None
         with pytest.raises(JobFailed, match=r"the input file /in/\d+ has vanished"):
             await client.jobs.wait(job)
 
-    outcome(12, work)
+    run_user(12, work)
 
 
 def test_an_output_folder_that_appears_meanwhile_fails_the_job_and_is_left_alone() -> None:
-    async def work(client: Client) -> None:
-        await client.put([("/in/a", b"x\n" * 1000)])
+    async def work(client: User) -> None:
+        await put(client, [("/in/a", b"x\n" * 1000)])
         job = await client.jobs.submit(
             "job.py", WORDCOUNT, ["/in/*"], "/out", minimum_split_bytes=100
         )
-        await client.put([("/out/mine", b"data")])
+        await put(client, [("/out/mine", b"data")])
         with pytest.raises(JobFailed, match="/out exists"):
             await client.jobs.wait(job)
         assert [status.path for status in await client.files.list("/out")] == ["/out/mine"]
 
-    outcome(13, work)
+    run_user(13, work)
 
 
 def test_a_cancelled_job_leaves_nothing() -> None:
-    async def work(client: Client) -> None:
-        await client.put([("/in/a", b"x\n" * 1000)])
+    async def work(client: User) -> None:
+        await put(client, [("/in/a", b"x\n" * 1000)])
         job = await client.jobs.submit(
             "job.py", WORDCOUNT, ["/in/*"], "/out", minimum_split_bytes=100
         )
@@ -329,12 +328,12 @@ def test_a_cancelled_job_leaves_nothing() -> None:
         await client.world.clock.sleep(2000)
         assert [status.path for status in await client.files.walk("/")] == ["/in/a"]
 
-    outcome(14, work)
+    run_user(14, work)
 
 
 def test_jobs_share_the_workers_and_an_idle_cluster_writes_nothing_to_its_log() -> None:
-    async def work(client: Client) -> None:
-        await client.put([("/in/a", b"a b\n" * 1000)])
+    async def work(client: User) -> None:
+        await put(client, [("/in/a", b"a b\n" * 1000)])
         jobs = [
             await client.jobs.submit(
                 "job.py", WORDCOUNT, ["/in"], f"/out{number}", reduces=1, minimum_split_bytes=300
@@ -343,14 +342,14 @@ def test_jobs_share_the_workers_and_an_idle_cluster_writes_nothing_to_its_log() 
         ]
         for number, job in enumerate(jobs):
             await client.jobs.wait(job)
-            assert await client.output(f"/out{number}") == [b"a\t1000\nb\t1000\n"]
+            assert await read_output(client, f"/out{number}") == [b"a\t1000\nb\t1000\n"]
         await client.world.clock.sleep(2000)
         before = await log_end(client)
         await client.world.clock.sleep(20_000)
         assert await log_end(client) == before
 
-    async def log_end(client: Client) -> int:
-        statuses = await client.rpc.call(DOORS[NodeId(1)], AskStatus(), timeout_ms=1000)
+    async def log_end(client: User) -> int:
+        statuses = await client.rpc.call(address("n1"), AskStatus(), timeout_ms=1000)
         return next(s.last_index for s in statuses.groups if s.group == JOBS_GROUP)
 
-    outcome(15, work)
+    run_user(15, work)

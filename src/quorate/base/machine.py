@@ -23,7 +23,7 @@ class Meta(msgspec.Struct, frozen=True):
     index: int
     term: int
     time_ms: int
-    """Log time: max(previous log time, the proposer's wall clock), milliseconds since 1970."""
+    """Log time: max(previous log time, the proposer's clock), milliseconds since 1970."""
     feature_level: int = 1
     """What all replicas of the group have agreed to understand."""
 

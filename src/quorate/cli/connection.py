@@ -1,8 +1,8 @@
 """How a command finds its cluster, and what it then has in its hands.
 
 ``--cluster HOST:PORT`` (several, or with commas), else ``QUORATE_CLUSTER``, else the default port
-on loopback.  The first of these nodes that answers names all machines of the cluster, and from
-there any of them will do.
+on loopback and, should that node be down, those of the next two nodes of ``quorate up``.  The first
+of these nodes that answers names all machines of the cluster, and from there any of them will do.
 
 ``with_cluster`` makes a command of an ``async`` function: it adds the options, runs the function
 in a real world with the connected ``Cluster`` as its first argument, and closes all afterwards.
@@ -23,7 +23,7 @@ from quorate.gfs.client import FileSystem
 from quorate.gfs.messages import ListServers, ServerStatus
 from quorate.mapreduce.client import JobClient
 from quorate.mapreduce.core.commands import WorkerStatus
-from quorate.node.local_cluster import DEFAULT_PORT
+from quorate.node.local_cluster import DEFAULT_PORT, PORTS_A_NODE
 from quorate.node.messages import DescribeNode, NodeDescription, NodeEntry
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
@@ -34,6 +34,7 @@ from quorate.runtime.real.world import close_world, real_world, run
 P = ParamSpec("P")
 
 DESCRIBE_MS = 3_000.0
+DEFAULT_SEEDS = [Address(f"127.0.0.1:{DEFAULT_PORT + PORTS_A_NODE * n}") for n in range(3)]
 
 ClusterOption = Annotated[
     list[str] | None,
@@ -41,7 +42,7 @@ ClusterOption = Annotated[
         "--cluster",
         metavar="HOST:PORT",
         envvar="QUORATE_CLUSTER",
-        help=f"A node of the cluster; default 127.0.0.1:{DEFAULT_PORT}.",
+        help="A node of the cluster; default: those of a plain 'quorate up'.",
     ),
 ]
 TlsCa = Annotated[
@@ -138,7 +139,7 @@ def seeds_of(texts: Sequence[str] | None) -> list[Address]:
         host, _, port = seed.rpartition(":")
         if not host or not port.isdecimal():
             raise BadInput(f"{seed!r} is no node of a cluster: write --cluster HOST:PORT.")
-    return [Address(seed) for seed in seeds] or [Address(f"127.0.0.1:{DEFAULT_PORT}")]
+    return [Address(seed) for seed in seeds] or DEFAULT_SEEDS
 
 
 def tls_of(ca: str | None, cert: str | None, key: str | None) -> TlsPaths | None:
@@ -150,7 +151,9 @@ def tls_of(ca: str | None, cert: str | None, key: str | None) -> TlsPaths | None
     return None
 
 
-async def connect(world: World, rpc: RpcClient, seeds: Sequence[Address]) -> Cluster:
+async def connect(
+    world: World, rpc: RpcClient, seeds: Sequence[Address], *, with_tls: bool
+) -> Cluster:
     """Ask the seeds, in order, for their cluster; ``Unavailable`` if none answers."""
     problems = []
     for seed in seeds:
@@ -158,9 +161,10 @@ async def connect(world: World, rpc: RpcClient, seeds: Sequence[Address]) -> Clu
         if isinstance(answer, NodeDescription):
             return Cluster(world, rpc, answer)
         problems.append(answer.message)
+    certificates = "" if with_tls else "; a cluster with TLS needs --tls-ca, --tls-cert, --tls-key"
     raise Unavailable(
-        f"No node of a cluster answers at {', '.join(seeds)} ({problems[-1]}): start one with"
-        " 'quorate up', or name another with --cluster or QUORATE_CLUSTER."
+        f"No node of a cluster answers at {', '.join(seeds)} ({problems[0]}): start one with"
+        f" 'quorate up', or name another with --cluster or QUORATE_CLUSTER{certificates}."
     )
 
 
@@ -179,15 +183,17 @@ def with_cluster(
         **options: Any,
     ) -> None:
         seeds = seeds_of(cluster)
+        tls = tls_of(tls_ca, tls_cert, tls_key)
 
         async def main(world: World) -> None:
             rpc = RpcClient(world, Identity(ClusterId(""), NodeId(0), "client"))
             try:
-                await function(await connect(world, rpc, seeds), *arguments, **options)
+                found = await connect(world, rpc, seeds, with_tls=tls is not None)
+                await function(found, *arguments, **options)
             finally:
                 await rpc.close()
 
-        run_in_world(main, tls_of(tls_ca, tls_cert, tls_key))
+        run_in_world(main, tls)
 
     own = list(inspect.signature(function).parameters.values())[1:]
     added = {"cluster": ClusterOption, "tls_ca": TlsCa, "tls_cert": TlsCert, "tls_key": TlsKey}

@@ -87,9 +87,25 @@ def _group(group: GroupStatus) -> dict[str, Any]:
 
 def _show(found: dict[str, Any]) -> None:
     print_line(f"cluster {found['cluster']}")
+    for sentence in _troubles(found):
+        print_line(sentence)
     for head, rows in (_nodes(found), _replicas(found), _chunkservers(found), _workers(found)):
         print_line("")
         print_table(head, rows)
+
+
+def _troubles(found: dict[str, Any]) -> list[str]:
+    """A sentence for each group that cannot serve anybody now."""
+    nodes = found["nodes"]
+    replicas = [group for node in nodes for group in node["groups"]]
+    leading = {group["group"] for group in replicas if group["role"] == "leader"}
+    answering = sum(node["answers"] for node in nodes)
+    return [
+        f"{name} has no leader: {answering} of {len(nodes)} nodes answer, a majority is"
+        f" {len(nodes) // 2 + 1}"
+        for name in sorted(GROUP_NAMES.values())
+        if name not in leading
+    ]
 
 
 Shown = tuple[Sequence[str], list[tuple[str, ...]]]

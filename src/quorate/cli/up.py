@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from quorate.node.bootstrap import bootstrap as bootstrap_node
 from quorate.node.bootstrap import new_cluster_id
 from quorate.node.config import load
 from quorate.node.local_cluster import MAX_NODES, LocalCluster
-from quorate.node.reports import Ready
+from quorate.node.reports import Ready, RunningProcess
 from quorate.node.supervisor import run_node
 from quorate.runtime.ports import World
 from quorate.runtime.real.loop import run
@@ -76,12 +77,16 @@ def _announce(cluster: LocalCluster, as_json: bool) -> None:
         print_json(cluster.describe())
         return
     rows = [
-        (node.name, node.addresses["rpc"], " ".join(str(process.pid) for process in node.processes))
+        (node.name, node.addresses["rpc"], f"supervisor:{node.child.pid} {_pids(node.processes)}")
         for node in cluster.nodes.values()
-        if node.alive
+        if node.child is not None and node.alive
     ]
     print_table(("NODE", "ADDRESS", "PROCESSES"), rows)
     print_line(f"Ready; the data is in {cluster.directory}.  Ctrl-C stops the cluster.")
+
+
+def _pids(processes: Sequence[RunningProcess]) -> str:
+    return " ".join(f"{process.role}:{process.pid}" for process in processes)
 
 
 def node(config: ConfigFile, as_json: JsonOption = False) -> None:
@@ -92,8 +97,7 @@ def node(config: ConfigFile, as_json: JsonOption = False) -> None:
             processes = [{"role": p.role, "pid": p.pid} for p in message.processes]
             print_json({"processes": processes})
         else:
-            pids = ", ".join(f"{p.role} (pid {p.pid})" for p in message.processes)
-            print_line(f"ready: {pids}")
+            print_line(f"ready: {_pids(message.processes)}")
 
     run(lambda: run_node(config, ready, print_error))
 

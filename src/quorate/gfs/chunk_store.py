@@ -163,7 +163,7 @@ class ChunkStore:
             await self._group_sync.sync(_folder(handle))
         except (DiskFull, DiskFailed) as error:
             self._drop(handle)
-            self._disk.remove(_path(handle))
+            self._remove(_path(handle))
             return self._named(error)
         partial.close()
         del self._partials[handle]
@@ -186,7 +186,17 @@ class ChunkStore:
     def _drop(self, handle: int) -> None:
         partial = self._partials.pop(handle, None)
         if partial is not None:
-            partial.discard()
+            partial.close()
+            self._remove(partial.path)
+
+    def _remove(self, path: str) -> bool:
+        """Whether the file is gone.  A disk that cannot remove may still be read, so it goes on."""
+        try:
+            self._disk.remove(path)
+        except (DiskFull, DiskFailed) as error:
+            self._named(error)
+            return False
+        return True
 
     def drop_idle(self) -> None:
         """Give up chunks whose writers are gone."""
@@ -239,7 +249,6 @@ class ChunkStore:
 
     def delete(self, handle: int) -> None:
         """Remove a chunk.  If a crash brings it back, it is reported, and deleted, again."""
-        self._disk.remove(_path(handle))
-        if handle in self.handles:
+        if self._remove(_path(handle)) and handle in self.handles:
             del self.handles[handle]
             self._changed(handle, False)

@@ -35,7 +35,6 @@ class PartialChunk:
         self.path = path
         self.touched_ms = now_ms
         self.finishing: asyncio.Task[QuorateError | None] | None = None
-        self._disk = disk
         self._handle = handle
         self._capacity = capacity
         self._offset = data_offset(capacity)
@@ -68,8 +67,3 @@ class PartialChunk:
 
     def close(self) -> None:
         self._file.close()
-
-    def discard(self) -> None:
-        """Close and remove the file."""
-        self._file.close()
-        self._disk.remove(self.path)

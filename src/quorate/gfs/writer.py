@@ -28,7 +28,7 @@ from quorate.base.ids import NodeId
 from quorate.base.together import together
 from quorate.gfs.access import PIECE_TIMEOUT_MS, WINDOW, Access, Deadline
 from quorate.gfs.core.blocks import block_checksums
-from quorate.gfs.core.commands import CreateFile, RenewChunks
+from quorate.gfs.core.commands import CreateFile, ReleaseChunks, RenewChunks
 from quorate.gfs.messages import (
     PIECE_BYTES,
     REPLICAS_WANTED,
@@ -51,6 +51,7 @@ ATTEMPTS = 2
 """To send one piece to one chunkserver, when the answer did not come."""
 RETRY_PAUSE_MS = 50
 ELSEWHERE_TIMEOUT_MS = 2_000
+RELEASE_TIMEOUT_MS = 2_000
 RENEW_MS = 20 * 60 * 1000
 """A writer that takes longer than this tells the master that it is still there."""
 
@@ -69,6 +70,8 @@ class ChunkWriter:
         self.placed: PlacedChunk | None = None
         self.servers: list[Server] = []
         """Those that have all that was sent."""
+        self.given_up: list[int] = []
+        """Handles of places where too few chunkservers were left."""
         self.length = 0
         self._access = access
         self._pool = pool
@@ -88,22 +91,23 @@ class ChunkWriter:
         self._pieces += fresh
         for _ in range(MAX_PLACEMENTS):
             if self.placed is None:
-                await self._place(deadline)
+                self.placed = await self._place(deadline)
                 fresh = self._pieces
             await self._push(fresh, self.length if complete else 0, deadline)
             if len(self.servers) >= self._minimum:
                 return
+            self.given_up.append(self.placed.handle)
             self.placed = None
         raise self._error()
 
-    async def _place(self, deadline: Deadline) -> None:
+    async def _place(self, deadline: Deadline) -> PlacedChunk:
         needed = self._pieces[-1].offset + PIECE_BYTES
         if not self._failures:
-            self.placed, self._minimum = await self._pool.take(needed, deadline)
+            placed, self._minimum = await self._pool.take(needed, deadline)
         else:
-            self._pool.clear()
-            self.placed, self._minimum = await self._place_elsewhere(needed, deadline)
-        self.servers = list(self.placed.servers)
+            placed, self._minimum = await self._place_elsewhere(needed, deadline)
+        self.servers = list(placed.servers)
+        return placed
 
     async def _place_elsewhere(self, needed: int, deadline: Deadline) -> tuple[PlacedChunk, int]:
         """A place without the chunkservers that failed, or, if too few are left, with them again:
@@ -128,6 +132,7 @@ class ChunkWriter:
                 self.servers.append(server)
             else:
                 self._failures[server.node] = (server.name, error)
+                self._pool.clear()  # what was placed ahead names this chunkserver, too
 
     async def _push_to(
         self, server: Server, pieces: list[_Piece], total: int, deadline: Deadline
@@ -192,6 +197,7 @@ class FileWriter:
         self._buffer = bytearray()
         self._chunk = ChunkWriter(access, pool)
         self._handles: list[int] = []
+        self._given_up: list[int] = []
         self._size = 0
         self._fewest = REPLICAS_WANTED
         self._renewed_ms = access.world.clock.monotonic_ms()
@@ -203,6 +209,7 @@ class FileWriter:
         view = memoryview(data).cast("B")
         self._require_open()
         try:
+            await self._renew()
             while view:
                 # One byte more than a batch: what is sent then is surely not the end of the file.
                 limit = min(BATCH_BYTES, self._access.chunk_bytes - self._chunk.length)
@@ -210,10 +217,12 @@ class FileWriter:
                 self._buffer += view[:room]
                 view = view[room:]
                 if len(self._buffer) > limit:
-                    await self._before_more()
+                    if not self._size:
+                        await self._refuse_existing()
+                    await self._renew()
                     await self._flush(limit, self._access.deadline())
-        except BaseException:
-            self.abort()
+        except (Exception, asyncio.CancelledError):
+            await self._give_up()
             raise
 
     async def close(self) -> FileStatus:
@@ -222,6 +231,7 @@ class FileWriter:
         Raises also ``AlreadyExists``, ``NotFound`` (the folder), ``Fenced``, and ``Maybe``.
         """
         self._require_open()
+        self._ended = True
         deadline = self._access.deadline()
         try:
             if self._buffer:
@@ -236,8 +246,9 @@ class FileWriter:
                 self._access.creator,
             )
             created = await self._access.group.execute(command, timeout_ms=deadline.remaining_ms())
-        finally:
-            self.abort()
+        except (Exception, asyncio.CancelledError):
+            await self._give_up()
+            raise
         return FileStatus(
             self._path,
             "file",
@@ -249,27 +260,44 @@ class FileWriter:
         )
 
     def abort(self) -> None:
-        """Give up.  What was written is garbage, and collected."""
+        """Give up.  What was written is garbage, and collected when it expires."""
         self._ended = True
         self._buffer.clear()
         self._chunk = ChunkWriter(self._access, self._pool)
 
+    async def _give_up(self) -> None:
+        """As ``abort``, but the space is free at once: what failed was perhaps for want of it.
+
+        Safe also if it is not known whether the file was created: chunks that are in a file are
+        left alone, and without its chunks a file cannot appear any more.
+        """
+        handles = [*self._pending(), *self._given_up, *self._chunk.given_up]
+        self.abort()
+        if not handles:
+            return
+        try:
+            await self._access.group.execute(ReleaseChunks(handles), timeout_ms=RELEASE_TIMEOUT_MS)
+        except QuorateError:
+            return  # they expire
+
+    def _pending(self) -> list[int]:
+        """The chunks of this file so far."""
+        placed = self._chunk.placed
+        return [*self._handles, placed.handle] if placed is not None else [*self._handles]
+
+    async def _renew(self) -> None:
+        """Keep the chunks of a file whose writing takes long."""
+        now_ms = self._access.world.clock.monotonic_ms()
+        if now_ms - self._renewed_ms <= RENEW_MS:
+            return
+        if handles := self._pending():
+            command = RenewChunks(handles)
+            await self._access.group.execute(command, timeout_ms=self._access.timeout_ms)
+        self._renewed_ms = now_ms
+
     def _require_open(self) -> None:
         if self._ended:
             raise BadInput(f"{self._path} is closed, or was given up after an error; open it anew")
-
-    async def _before_more(self) -> None:
-        """Things to do now and then while a large file is being written."""
-        timeout_ms = self._access.timeout_ms
-        if not self._size:
-            await self._refuse_existing()
-        now_ms = self._access.world.clock.monotonic_ms()
-        if self._size and now_ms - self._renewed_ms > RENEW_MS:
-            handles = [*self._handles]
-            if self._chunk.placed is not None:
-                handles.append(self._chunk.placed.handle)
-            await self._access.group.execute(RenewChunks(handles), timeout_ms=timeout_ms)
-            self._renewed_ms = now_ms
 
     async def _refuse_existing(self) -> None:
         """Only ``close`` can tell for sure, but a large file should not be sent for nothing."""
@@ -292,5 +320,6 @@ class FileWriter:
         self._size += size
         if complete and chunk.placed is not None:
             self._handles.append(chunk.placed.handle)
+            self._given_up += chunk.given_up
             self._fewest = min(self._fewest, len(chunk.servers))
             self._chunk = ChunkWriter(self._access, self._pool)

@@ -17,6 +17,7 @@ from quorate.mapreduce.core.commands import (
     StartJob,
     WorkerStatus,
 )
+from quorate.mapreduce.core.job_table import MAX_REDUCES
 from quorate.mapreduce.job_file import check_source
 from quorate.mapreduce.messages import WatchJob
 from quorate.mapreduce.splits import MINIMUM_BYTES, plan_splits
@@ -71,7 +72,8 @@ class JobClient:
         await self._refuse_existing(output)
         splits = plan_splits(files, minimum_split_bytes)
         if reduces is None:
-            reduces = max(1, sum(worker.slots for worker in await self.workers()))
+            slots = sum(worker.slots for worker in await self.workers())
+            reduces = min(max(1, slots), MAX_REDUCES)
         token = f"{self._world.random.getrandbits(128):032x}"
         job = await self._jobs.execute(
             OpenJob(token, name, source, reduces, output), timeout_ms=self._timeout_ms

@@ -23,6 +23,8 @@ MAXIMUM_SPLIT_MESSAGE_BYTES = 64 << 10
 """A split is cut short when its list of ranges, encoded, would be longer: it must fit into a
 control frame together with others."""
 _READ_AHEAD_BYTES = 64 << 10
+"""At first; twice as much each time, up to ``_MAX_READ_AHEAD_BYTES``, for a line without end."""
+_MAX_READ_AHEAD_BYTES = 8 << 20
 
 
 def plan_splits(
@@ -82,8 +84,10 @@ async def read_lines(wanted: Range, read: Callable[[int, int], Awaitable[bytes]]
         start += skipped
         data = data[skipped:]
     pieces = [data]
+    ahead = _READ_AHEAD_BYTES
     while end < wanted.file_bytes and b"\n" not in data[-1:]:
-        length = min(_READ_AHEAD_BYTES, wanted.file_bytes - end)
+        length = min(ahead, wanted.file_bytes - end)
+        ahead = min(2 * ahead, _MAX_READ_AHEAD_BYTES)
         data = await read(end, length)
         _check_length(wanted, data, length)
         end += len(data)

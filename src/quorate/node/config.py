@@ -127,8 +127,10 @@ def load(path: Path) -> NodeConfig:
     """The configuration in ``path``; raises ``BadConfiguration`` for the first mistake."""
     try:
         text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadConfiguration(f"{path} cannot be read as a configuration: {error}.") from error
+    except OSError as error:
+        raise BadConfiguration(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise BadConfiguration(f"{path} is not TOML: {error}.") from error
     try:
         config = msgspec.convert(_parsed(path, text), NodeConfig)
     except msgspec.ValidationError as error:

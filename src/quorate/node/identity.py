@@ -14,9 +14,9 @@ import msgspec
 from quorate.base.errors import BadConfiguration
 from quorate.base.ids import ClusterId, GroupId, NodeId, ReplicaId
 from quorate.node.config import NodeConfig
-from quorate.runtime.record import read_record, write_record
 from quorate.runtime.ports import Disk
 from quorate.runtime.real.disk import RealDisk
+from quorate.runtime.record import read_record, write_record
 
 IDENTITY_FILE = "identity.json"
 

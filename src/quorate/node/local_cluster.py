@@ -31,13 +31,13 @@ from quorate.node.identity import identity_in
 from quorate.node.lock import FileLock
 from quorate.node.logfile import LogFile
 from quorate.node.messages import DescribeNode, NodeDescription
-from quorate.runtime.record import read_record, write_record
 from quorate.node.reports import Ready, RunningProcess
 from quorate.raft.messages import GroupStatus
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.runtime.ports import World
 from quorate.runtime.real.disk import RealDisk
+from quorate.runtime.record import read_record, write_record
 
 CLUSTER_FILE = "cluster.json"
 LOCK_FILE = "lock"
@@ -155,7 +155,7 @@ class LocalCluster:
             await self.settled()
         except OSError as error:
             await self.stop()
-            raise BadConfiguration(f"{self.directory} cannot be used: {error}.") from error
+            raise BadConfiguration(f"{self.directory} cannot be used: {error.strerror}.") from error
         except BaseException:
             await self.stop()
             raise
@@ -315,6 +315,11 @@ class LocalCluster:
                 f"{self.directory}: {', '.join(self.lost)} lost their identity, and the rest is"
                 " no majority: restore their directories from a copy; nothing was changed."
             )
+        for name in self.lost:
+            self._say(
+                f"{name} has lost its identity ({self.nodes[name].data_dir}) and is left out: it"
+                " cannot know what it promised, and a node never bootstraps again by itself."
+            )
 
     async def _record(self, disk: RealDisk) -> ClusterRecord:
         """The directory's record, made if the directory is empty."""
@@ -351,10 +356,6 @@ class LocalCluster:
         identity = identity_in(node.data_dir)
         if identity is None:
             self.lost.append(node.name)
-            self._say(
-                f"{node.name} has lost its identity ({node.data_dir}) and is left out: it cannot"
-                " know what it promised, and a node never bootstraps again by itself."
-            )
         elif identity.cluster != record.cluster:
             raise BadConfiguration(
                 f"{node.data_dir} belongs to the cluster {identity.cluster}, and"

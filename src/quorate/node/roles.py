@@ -26,6 +26,7 @@ from quorate.raft.client import GroupClient
 from quorate.raft.core.settings import Timing
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.observer import Observer
+from quorate.raft.wal import SEGMENT_BYTES
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.rpc.server import Call, Handler, RpcServer
@@ -56,6 +57,8 @@ class Setting:
     """The pids of this node's processes, for those who ask."""
     observer: Observer | None = None
     """Who watches each step of each replica."""
+    segment_bytes: int = SEGMENT_BYTES
+    """Of the write-ahead log."""
 
     @property
     def addresses(self) -> list[Address]:
@@ -100,6 +103,7 @@ async def start_raft(setting: Setting) -> Role:
         },
         rpc.notify,
         timing=setting.timing,
+        segment_bytes=setting.segment_bytes,
         observer=setting.observer,
     )
     names = {NodeId(number): name for number, name in enumerate(machine.names, 1)}

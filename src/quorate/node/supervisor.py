@@ -10,6 +10,7 @@ the supervisor is killed, its processes end by themselves (child.py).
 """
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -133,10 +134,12 @@ class Supervisor:
             self._on_ready(Ready(running))
 
     def _write_down(self, running: tuple[RunningProcess, ...]) -> None:
-        """For those who ask the node (``DescribeNode``); only pids, so nothing is synced."""
+        """For those who ask the node (``DescribeNode``), the supervisor's own pid included; only
+        pids, so nothing is synced."""
         path = self._config.data_path / PROCESSES_FILE
+        all_of_node = (RunningProcess("supervisor", os.getpid()), *running)
         try:
-            path.with_suffix(".new").write_bytes(msgspec.json.encode(running))
+            path.with_suffix(".new").write_bytes(msgspec.json.encode(all_of_node))
             path.with_suffix(".new").replace(path)
         except OSError as error:
             self._say(f"{path} cannot be written: {error.strerror}")

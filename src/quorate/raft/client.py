@@ -15,12 +15,13 @@ from quorate.base.errors import (
     DeadlineExceeded,
     Maybe,
     NotLeader,
+    QuorateError,
     SessionExpired,
     Unavailable,
 )
 from quorate.base.ids import Address, GroupId
 from quorate.raft.messages import Ask, Propose, Proposed
-from quorate.raft.sessions import OpenSession, wrap
+from quorate.raft.sessions import SESSION_IDLE_MS, OpenSession, wrap
 from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import World
 
@@ -47,6 +48,8 @@ class GroupClient:
         self._group = group
         self._target = self._addresses[0]
         self._session: int | None = None
+        self._used_ms = 0.0
+        """When a command last had the session."""
         self._opening = asyncio.Lock()
         self._sequence = 0
         self._outstanding: dict[tuple[int, int], None] = {}
@@ -97,14 +100,23 @@ class GroupClient:
         return reply
 
     async def _open(self, deadline_ms: float) -> int:
-        async with self._opening:
-            if self._session is None:
-                # A repeated opening leaves a session that nobody uses, and that expires.
-                request = Propose(self._group, encode(OpenSession()))
-                reply = await self._leader(request, deadline_ms, changes=False)
-                self._session = result_of(reply.outcome, int)
-                self._sequence = 0
-            return self._session
+        """The session; opened if there is none, or if it may expire before it is used again."""
+        now_ms = self._world.clock.monotonic_ms()
+        try:
+            # Also the wait for another's opening, which may have more time than this call.
+            async with asyncio.timeout(max(0.0, deadline_ms - now_ms) / 1000), self._opening:
+                if now_ms - self._used_ms > SESSION_IDLE_MS / 2:
+                    self._session = None
+                if self._session is None:
+                    # A repeated opening leaves a session that nobody uses, and that expires.
+                    request = Propose(self._group, encode(OpenSession()))
+                    reply = await self._leader(request, deadline_ms, changes=False)
+                    self._session = result_of(reply.outcome, int)
+                    self._sequence = 0
+                self._used_ms = max(self._used_ms, now_ms)
+                return self._session
+        except TimeoutError:
+            raise DeadlineExceeded(f"no session with group {self._group} in time") from None
 
     async def _numbered(self, session: int, body: bytes, deadline_ms: float) -> bytes:
         self._sequence += 1
@@ -155,6 +167,12 @@ class GroupClient:
             except Unavailable as error:
                 last = error
                 self._turn_from(target)
+            except QuorateError as error:
+                # An answer, but of another attempt than the one of which nothing is known; and a
+                # plain error is one that its server did not foresee.
+                if changes and (uncertain or type(error) is QuorateError):
+                    raise Maybe(f"an attempt may have been applied: {error.message}") from error
+                raise
             await self._world.clock.sleep(PAUSE_MS)
         sentence = f"no answer from the leader of group {self._group}: {last}"
         if uncertain and changes:

@@ -46,12 +46,12 @@ class Owner(Protocol):
 def waits_for_disk(message: Message) -> bool:
     """Whether a message promises something that a crash must not take back."""
     match message:
-        case AppendReply():
-            return True
-        case VoteReply(pre_vote=pre_vote) | VoteRequest(pre_vote=pre_vote):
-            return not pre_vote
         case AppendRequest():
             return False
+        case AppendReply():
+            return True
+        case VoteReply() | VoteRequest():
+            return not message.pre_vote
 
 
 class _Hosted:
@@ -115,7 +115,8 @@ class Driver:
         Raises ``ProtocolError``, and takes none of them, if one is not what a correct peer sends.
         """
         for envelope in notice.envelopes:
-            validate(envelope.message)
+            if isinstance(envelope.message, AppendRequest):
+                validate(envelope.message)
         for envelope in notice.envelopes:
             hosted = self._hosted.get(envelope.group)
             if hosted is not None and hosted.replica.replica == envelope.receiver:
@@ -139,28 +140,26 @@ class Driver:
         effects = step(replica, event, self._world.clock.monotonic_ms())
         if self._observer is not None:
             self._observer.stepped(hosted.group, replica, event, effects)
-        if effects.hard_state is not None:
-            self._wal.set_state(hosted.group, effects.hard_state)
-        if effects.entries:
-            self._wal.append(hosted.group, effects.entries)
         if effects.write:
+            if effects.hard_state is not None:
+                self._wal.set_state(hosted.group, effects.hard_state)
+            self._wal.append(hosted.group, effects.entries)
             self._flush_soon()
+        writing = self._syncing or self._wal.pending
         for outgoing in effects.messages:
-            self._send(hosted, outgoing)
+            if writing and waits_for_disk(outgoing.message):
+                self._hold(hosted, outgoing)
+            else:
+                self._post(hosted, outgoing)
         if replica.next_deadline_ms < self._timer_ms:
             self._arm(replica.next_deadline_ms)
         hosted.owner.advanced()
         return effects
 
-    def _send(self, hosted: _Hosted, outgoing: Outgoing) -> None:
-        if not waits_for_disk(outgoing.message):
-            self._post(hosted, outgoing)
-        elif self._wal.pending:
-            self._wait_for_next.append((hosted, outgoing))
-        elif self._syncing:
-            self._wait_for_running.append((hosted, outgoing))
-        else:
-            self._post(hosted, outgoing)
+    def _hold(self, hosted: _Hosted, outgoing: Outgoing) -> None:
+        """Until all that was written before it is on the disk."""
+        waiting = self._wait_for_next if self._wal.pending else self._wait_for_running
+        waiting.append((hosted, outgoing))
 
     def _post(self, hosted: _Hosted, outgoing: Outgoing) -> None:
         envelope = Envelope(
@@ -244,6 +243,8 @@ class Driver:
 
 def _notices(envelopes: list[Envelope]) -> list[RaftMessages]:
     """As few notices as fit into control frames."""
+    if len(envelopes) == 1:
+        return [RaftMessages(envelopes)]
     notices: list[RaftMessages] = []
     size = MAX_NOTICE_BYTES
     for envelope in envelopes:
@@ -261,10 +262,8 @@ def _size(message: Message) -> int:
     return 64 + sum(len(entry.data) + 32 for entry in entries)
 
 
-def validate(message: Message) -> None:
+def validate(message: AppendRequest) -> None:
     """Refuse what no correct peer sends: raises ``ProtocolError``, nothing is changed."""
-    if not isinstance(message, AppendRequest):
-        return
     index, term = message.prev_log_index, message.prev_log_term
     for entry in message.entries:
         if entry.index != index + 1 or not term <= entry.term <= message.term:

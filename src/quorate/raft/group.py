@@ -2,14 +2,15 @@
 
 Rules:
 * Commands and queries that come in one turn of the loop become one log entry, a ``LogBatch``.
-* Entries are applied in order, each once, when they are committed; a bounded number a turn, so
-  that a long log does not hold up the loop.
-* Log time is max(previous log time, the time that the proposer stamped): it never runs back.
+* Entries are applied in order, each once, when they are committed; a bounded number of commands a
+  turn, so that a long log does not hold up the loop.
+* Log time is max(previous log time, the time that the proposer stamped): it never runs back.  Nor
+  does it stand still: where a wall clock is behind it, log time goes on at half pace, so that what
+  is to expire does, and the clock catches up.
 * A query rides on an entry of its own turn: when that entry is applied here, everything that was
   committed before is in the state.
-* An answer is given when the entry at the proposal's index is applied: if it is of the proposal's
-  term, it is the proposal, otherwise the proposal is surely gone.  A leader that steps down answers
-  *maybe* at once; its clients ask the next one with the same sequence number.
+* An answer is given when the proposal's entry is applied.  A leader that steps down answers *maybe*
+  at once; its clients ask the next one with the same sequence number.
 """
 
 import asyncio
@@ -36,9 +37,12 @@ R = TypeVar("R")
 
 MAX_WAITING = 8192
 """Commands and queries that wait for their entry; more are refused with ``Overloaded``."""
+MAX_WAITING_BYTES = 64 << 20
+"""Of the commands among them; the same bound."""
 MAX_BATCH_COMMANDS = 512
 MAX_BATCH_BYTES = 256 * 1024
-APPLY_ENTRIES_A_TURN = 256
+APPLY_A_TURN = 512
+"""Entries and their commands; the last entry of a turn may go beyond it."""
 TICK_RETRY_MS = 200
 
 
@@ -46,7 +50,7 @@ class LogBatch(msgspec.Struct, array_like=True):
     """The data of a ``COMMAND`` entry."""
 
     time_ms: int
-    """The proposer's wall clock, milliseconds since 1970."""
+    """The proposer's clock, milliseconds since 1970."""
     commands: list[bytes]
     """Encoded ``WrappedCommand`` values (raft/sessions.py)."""
 
@@ -56,6 +60,7 @@ class _Waiting:
     """Those who wait for one entry: a future for each of its commands, and queries."""
 
     term: int
+    command_bytes: int
     commands: list["asyncio.Future[bytes]"]
     queries: list[tuple[bytes | None, "asyncio.Future[bytes]"]] = field(default_factory=list)
 
@@ -83,10 +88,14 @@ class Group:
         self._observer = observer
         self.last_applied = replica.log.base.index
         self.time_ms = 0
+        self._time_since_ms = 0.0
+        """When (monotonic) log time became ``time_ms`` here."""
         self._queue: list[tuple[bytes, asyncio.Future[bytes]]] = []
         self._queries: list[tuple[bytes | None, asyncio.Future[bytes]]] = []
         self._waiting: dict[int, _Waiting] = {}
         self._waiting_count = 0
+        self._command_bytes = 0
+        """Of all commands that are not yet answered."""
         self._due: set[str] = set()
         self._leads_since: int | None = None
         """The index of this leader's own first entry; ``None`` while it does not lead."""
@@ -142,7 +151,8 @@ class Group:
         return result
 
     async def barrier(self, *, timeout_ms: float) -> None:
-        """Wait until all that was committed before this call is applied to ``machine``."""
+        """Wait until all that was committed before this call is applied to ``machine``; raises as
+        ``query`` does."""
         await self._within(self.ask(None), timeout_ms, changes=False)
 
     def status(self) -> GroupStatus:
@@ -163,7 +173,8 @@ class Group:
 
     def submit(self, command: bytes) -> "asyncio.Future[bytes]":
         """An encoded ``WrappedCommand``; the future gives its encoded ``Outcome``."""
-        self._admit()
+        self._admit(len(command))
+        self._command_bytes += len(command)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._queue.append((command, future))
         self._later("propose", self._propose)
@@ -171,18 +182,21 @@ class Group:
 
     def ask(self, query: bytes | None) -> "asyncio.Future[bytes]":
         """An encoded query, or ``None`` for a barrier."""
-        self._admit()
+        self._admit(0)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._queries.append((query, future))
         self._later("propose", self._propose)
         return future
 
-    def _admit(self) -> None:
+    def _admit(self, command_bytes: int) -> None:
         if self._replica.role is not Role.LEADER:
             raise self._not_leader()
-        if self._waiting_count + len(self._queue) + len(self._queries) >= MAX_WAITING:
+        waiting = self._waiting_count + len(self._queue) + len(self._queries)
+        waiting_bytes = self._command_bytes + command_bytes
+        if waiting >= MAX_WAITING or waiting_bytes > MAX_WAITING_BYTES:
             raise Overloaded(
-                f"group {self.name} has {MAX_WAITING} requests waiting; try again later"
+                f"group {self.name} has {waiting} requests waiting, with commands of"
+                f" {self._command_bytes} bytes; try again later"
             )
 
     def _not_leader(self) -> NotLeader:
@@ -218,15 +232,17 @@ class Group:
         batches = _cut(queue)
         if not batches and queries:
             batches = [[]]
-        now_ms = self._world.clock.wall_ms()
+        now_ms = self._now_ms()
         data = [encode(LogBatch(now_ms, [command for command, _ in batch])) for batch in batches]
         first = self._driver.propose(self.group, data) if data else None
         if first is None:
+            self._command_bytes -= sum(len(command) for command, _ in queue)
             for _, future in (*queue, *queries):
                 _fail(future, self._not_leader())
             return
         for offset, batch in enumerate(batches):
-            waiting = _Waiting(self.term, [future for _, future in batch])
+            command_bytes = sum(len(command) for command, _ in batch)
+            waiting = _Waiting(self.term, command_bytes, [future for _, future in batch])
             if offset == len(batches) - 1:
                 waiting.queries = queries
             self._waiting[first + offset] = waiting
@@ -249,6 +265,7 @@ class Group:
         waiting, self._waiting = self._waiting, {}
         self._waiting_count = 0
         for entry in waiting.values():
+            self._command_bytes -= entry.command_bytes
             for future in entry.commands:
                 _fail(future, Maybe(f"group {self.name} changed its leader; ask the next one"))
             for _, future in entry.queries:
@@ -263,9 +280,9 @@ class Group:
             callback(leads)
 
     def _apply(self) -> None:
-        last = min(self._replica.commit_index, self.last_applied + APPLY_ENTRIES_A_TURN)
-        for index in range(self.last_applied + 1, last + 1):
-            self._apply_entry(self._replica.log.entry(index))
+        budget = APPLY_A_TURN
+        while budget > 0 and self.last_applied < self._replica.commit_index:
+            budget -= 1 + self._apply_entry(self._replica.log.entry(self.last_applied + 1))
         if self._replica.commit_index > self.last_applied:
             self._later("apply", self._apply)
         for callback in self._applied_callbacks:
@@ -276,12 +293,15 @@ class Group:
             self._announce(True)
         self._arm_tick()
 
-    def _apply_entry(self, entry: Entry) -> None:
+    def _apply_entry(self, entry: Entry) -> int:
+        """Apply it and answer those who wait for it; the number of its commands."""
         check(entry.index == self.last_applied + 1, "an entry is applied out of order")
         replies: list[bytes] = []
         if entry.kind == EntryKind.COMMAND:
             batch: LogBatch = decode(entry.data, LogBatch)
-            self.time_ms = max(self.time_ms, batch.time_ms)
+            if batch.time_ms > self.time_ms:
+                self.time_ms = batch.time_ms
+                self._time_since_ms = self._world.clock.monotonic_ms()
             meta = Meta(entry.index, entry.term, self.time_ms)
             replies = self._sessions.apply_batch(meta, batch.commands)
         self.last_applied = entry.index
@@ -290,18 +310,24 @@ class Group:
             self._observer.applied(self.group, self._replica.replica, entry, digest)
         waiting = self._waiting.pop(entry.index, None)
         if waiting is None:
-            return
+            return len(replies)
+        # Only a follower's log is replaced, and a leader that steps down lets nobody wait.
+        check(waiting.term == entry.term, "another entry took the place of a proposal")
         self._waiting_count -= len(waiting.commands) + len(waiting.queries)
-        if waiting.term != entry.term:  # another leader's entry took the place
-            for future in (*waiting.commands, *(future for _, future in waiting.queries)):
-                _fail(future, self._not_leader())
-            return
+        self._command_bytes -= waiting.command_bytes
         for future, reply in zip(waiting.commands, replies, strict=True):
             _answer(future, reply)
         for query, future in waiting.queries:
             _answer(future, b"" if query is None else self._sessions.query(query))
+        return len(replies)
 
     # Log time: deadlines inside the state are judged by a tick.
+
+    def _now_ms(self) -> int:
+        """What a proposal of this replica is stamped with."""
+        clock = self._world.clock
+        passed_ms = clock.monotonic_ms() - self._time_since_ms
+        return max(clock.wall_ms(), self.time_ms + int(passed_ms / 2))
 
     def _arm_tick(self) -> None:
         deadline_ms = self._sessions.next_deadline_ms() if self.is_leader else None
@@ -311,7 +337,7 @@ class Group:
             self._tick_timer.cancel()
         self._tick_timer, self._tick_ms = None, deadline_ms
         if deadline_ms is not None:
-            delay_ms = max(0, deadline_ms - self._world.clock.wall_ms())
+            delay_ms = max(0, deadline_ms - self._now_ms())
             self._tick_timer = self._world.clock.call_later(delay_ms, self._tick)
 
     def _tick(self) -> None:
@@ -320,10 +346,10 @@ class Group:
         deadline_ms = self._sessions.next_deadline_ms()
         if not self.is_leader or deadline_ms is None:
             return
-        if deadline_ms > self._world.clock.wall_ms():
+        if deadline_ms > self._now_ms():
             self._arm_tick()
             return
-        self._driver.propose(self.group, [encode(LogBatch(self._world.clock.wall_ms(), []))])
+        self._driver.propose(self.group, [encode(LogBatch(self._now_ms(), []))])
         # Until that entry is applied the deadline stands: look again soon, not at once.
         self._tick_ms = deadline_ms
         self._tick_timer = self._world.clock.call_later(TICK_RETRY_MS, self._tick)

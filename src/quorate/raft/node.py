@@ -16,7 +16,7 @@ from quorate.raft.group import Group
 from quorate.raft.messages import RaftMessages
 from quorate.raft.observer import Observer
 from quorate.raft.server import RaftServer
-from quorate.raft.wal import Recovered, Wal
+from quorate.raft.wal import SEGMENT_BYTES, Recovered, Wal
 from quorate.runtime.ports import World
 
 
@@ -45,7 +45,7 @@ class RaftNode:
         notify: Callable[[Address, RaftMessages], None],
         *,
         timing: Timing | None = None,
-        segment_bytes: int = 16 << 20,
+        segment_bytes: int = SEGMENT_BYTES,
         observer: Observer | None = None,
     ) -> "RaftNode":
         """``machines`` are empty; the log fills them again as it is committed.

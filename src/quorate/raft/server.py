@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from quorate.base.codec import Notice, Request
-from quorate.base.errors import NotFound
+from quorate.base.errors import NotFound, ProtocolError
 from quorate.base.ids import GroupId
 from quorate.raft.driver import Driver
 from quorate.raft.group import Group
@@ -47,6 +47,8 @@ class RaftServer:
         return GroupStatuses([group.status() for group in self._groups.values()])
 
     def _receive(self, notice: RaftMessages, peer: Identity) -> None:
+        if peer.role != "raft" or not peer.cluster:
+            raise ProtocolError(f"messages between replicas from {peer}, which is none")
         self._driver.receive(notice)
 
     def _group(self, group: GroupId) -> Group:

@@ -31,6 +31,10 @@ MAX_SESSIONS = 100_000
 MAX_OUTSTANDING = 1024
 """Answers that are kept for one session because its client has not yet confirmed them."""
 
+MAX_COMMAND_BYTES = 512 * 1024
+WRAPPING_BYTES = 64
+"""What ``SessionCommand`` adds to its body, generously."""
+
 SUPPORTED_FEATURE_LEVEL = 1
 """The highest feature level that this build understands."""
 
@@ -278,12 +282,15 @@ def wrap(session: int, sequence: int, acknowledged: int, body: bytes) -> bytes:
 
 
 def admit(command: bytes) -> None:
-    """Raise ``BadInput`` for what no client may have appended: bytes that are no command, and a
-    feature level, which would stop every replica that does not know it."""
+    """Raise ``BadInput`` for what no client may have appended: bytes that are no command, a
+    feature level, which would stop every replica that does not know it, and what is larger than
+    ``wrap`` makes it, which no leader could send to its followers."""
+    if len(command) > MAX_COMMAND_BYTES + WRAPPING_BYTES:
+        raise BadInput(
+            f"a wrapped command of {len(command)} bytes; one log entry takes"
+            f" {MAX_COMMAND_BYTES + WRAPPING_BYTES} at most"
+        )
     try:
         _of_clients.decode(command)
     except msgspec.DecodeError:
         raise BadInput("not a command that a client may propose") from None
-
-
-MAX_COMMAND_BYTES = 512 * 1024

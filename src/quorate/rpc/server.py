@@ -3,8 +3,10 @@
 A handler gets a request and what is known of the call, and returns the reply, a ``Bulk``, or a
 coroutine or future of either; a future costs no task.  What it raises crosses the network: a
 ``QuorateError`` as its class, anything else as "internal error", with the traceback in the trace
-here.  When the caller's deadline has passed, or its connection is gone, nobody waits for the
-answer: a coroutine is cancelled, and what a future still brings is dropped.
+here.  A call is executed once, also where the network repeats its frame.  When the caller's
+deadline has passed, or its connection is gone, nobody waits for the answer: a coroutine is
+cancelled, and what a future still brings is dropped.  A notice's handler that raises
+``ProtocolError`` costs the sender its connection.
 
 Bounds, for each connection, and what happens at them: 1024 calls under way, or 256 MiB of their
 payloads: ``Overloaded`` at once.  16 MiB of answers that the peer has not read: calls begin only
@@ -56,6 +58,8 @@ from quorate.runtime.ports import Buffer, Connection, Listener, World
 MAX_CONNECTIONS = 1024
 MAX_CALLS_UNDER_WAY = 1024
 MAX_PAYLOAD_BYTES_UNDER_WAY = 256 << 20
+MAX_LATE_CALLS = 1024
+"""So many gaps in the numbers of calls are remembered; what is older counts as lost."""
 
 
 @dataclass(slots=True)
@@ -171,8 +175,11 @@ class _ServerConnection(Channel):
         self._peer: Identity | None = None
         self._under_way: dict[int, _Work] = {}
         self._payload_bytes = 0
-        self._room_bytes = 0
+        self._room_bytes: int | None = None
         self._last_work = 0
+        self._next_id = 1
+        self._late: dict[int, bool] = {}
+        """The ids below ``_next_id`` that have not come: for each of them, no."""
         self._deadlines = Deadlines(server.world.clock, self._under_way, self._cancel)
 
     def describe(self) -> str:
@@ -220,22 +227,46 @@ class _ServerConnection(Channel):
     # Frames.
 
     def frames_received(self, frames: Sequence[memoryview]) -> None:
-        # Once a batch: what the answers to this batch may add before calls have to wait.
-        room_bytes = HIGH_BACKLOG_BYTES - self.backlog_bytes()
-        if room_bytes < 0 or self._gate.locked():
-            room_bytes = -1
-        self._room_bytes = room_bytes + self._outbox_bytes
+        self._room_bytes = None
         super().frames_received(frames)
+
+    def _crowded(self) -> bool:
+        """Whether calls have to wait until the peer has read the answers to earlier ones."""
+        if self._room_bytes is None:
+            # Once a batch: what the answers to this batch may add.
+            room_bytes = HIGH_BACKLOG_BYTES - self.backlog_bytes()
+            if room_bytes < 0 or self._gate.locked():
+                room_bytes = -1
+            self._room_bytes = room_bytes + self._outbox_bytes
+        return self._outbox_bytes > self._room_bytes
 
     def handle(self, header: Header, payload: memoryview) -> None:
         if self._peer is None:
             self._greet(header)
         elif header.kind == REQUEST:
-            self._request(header, payload, self._peer)
+            if not self._repeated(header.call_id):
+                self._request(header, payload, self._peer)
         elif header.kind == NOTICE:
             self._notice(header.body, self._peer)
         elif header.kind != HELLO:  # a repeated hello was duplicated on its way
             raise ProtocolError(f"a client does not send {KIND_NAMES[header.kind]}")
+
+    def _repeated(self, call_id: int) -> bool:
+        """Whether this call has come before: what it was answered would not be the whole truth.
+
+        A client counts its calls from 1, so only frames that come late leave gaps for a while.
+        """
+        if call_id == self._next_id:
+            self._next_id += 1
+            return False
+        if call_id < self._next_id:
+            return self._late.pop(call_id, True)
+        for late in range(max(self._next_id, call_id - MAX_LATE_CALLS), call_id):
+            self._late[late] = False
+        while len(self._late) > MAX_LATE_CALLS:
+            del self._late[next(iter(self._late))]
+        self._next_id = call_id + 1
+        return False
 
     def _notice(self, body: msgspec.Raw, peer: Identity) -> None:
         try:
@@ -247,6 +278,8 @@ class _ServerConnection(Channel):
             return  # of a newer release: a notice is a hint that may always be lost
         try:
             self._notices.handlers[type(notice)](notice, peer)
+        except ProtocolError:
+            raise
         except Exception:
             self.world.trace.error(
                 f"the handler of {name_of(type(notice))} failed:\n{traceback.format_exc()}"
@@ -262,7 +295,7 @@ class _ServerConnection(Channel):
                 raise error from None
             self.send(ERROR, call_id, 0, error.info())
             return
-        crowded = self._outbox_bytes > self._room_bytes
+        crowded = self._crowded()
         if (
             len(self._under_way) >= MAX_CALLS_UNDER_WAY
             or self._payload_bytes + len(payload) > MAX_PAYLOAD_BYTES_UNDER_WAY

@@ -238,6 +238,7 @@ class NodeCluster(Cluster):
                 self._timing,
                 self._tasks,
                 observer=self.checker,
+                segment_bytes=SEGMENT_BYTES,
             )
             await ROLES[role](setting)
             await world.clock.sleep(float("inf"))

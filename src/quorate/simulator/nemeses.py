@@ -89,12 +89,13 @@ def draw_for_nodes(rng: random.Random) -> Options:
         drawn,
         nodes=rng.choice((3, 3, 3, 5)),
         groups=2,
-        clients=rng.randint(2, 3),
+        clients=rng.randint(3, 4),
+        crashes=rng.randint(4, 14),
         # A lost frame costs a caller its whole timeout, and a job is many calls.
         link=replace(
             drawn.link,
             delay_ms=rng.choice(((0.1, 1.0), (0.5, 5.0))),
-            loss=drawn.link.loss / 10,
+            loss=drawn.link.loss / 40,
         ),
         timing=Timing(50, rng.choice((150, 300, 600))),
         storm=False,

@@ -25,10 +25,10 @@ from quorate.simulator.workloads.words import Words
 
 RUN_MS = 30_000
 FAULTS_MS = 20_000
-CALM_MS = 1_000
-"""How long clients go on after the last fault."""
+CALM_MS = 6_000
+"""How long the clients of lists go on after the last fault."""
 PROGRESS_MS = 8_000
-"""Within this time after the last fault every list must be readable."""
+"""Within this time after they have ended, every list must be readable."""
 TASK_COST = TaskCost(request_ms=(20.0, 500.0))
 """So that a job of small tasks takes seconds, in which something can happen to it."""
 

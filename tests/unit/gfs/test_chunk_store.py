@@ -291,6 +291,73 @@ def test_reads_outside_of_a_chunk_are_refused() -> None:
         with_store(simulation.machine("n1"), work)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_chunk_found_after_a_crash_is_durable_before_it_is_acknowledged(seed: int) -> None:
+    data = random.Random(seed).randbytes(BLOCK)
+
+    async def first(world: World) -> None:
+        store = ChunkStore(world, OWNER, lambda handle, present: None)
+        await store.open()
+        await store_whole(store, 7, data)
+
+    async def again(world: World, store: ChunkStore) -> None:
+        await store_whole(store, 7, data)
+
+    async def read(world: World, store: ChunkStore) -> None:
+        assert store.read(7, 0, BLOCK)[1] == data
+
+    with Simulation(seed) as simulation:
+        machine = simulation.machine("n1")
+        process = machine.start_process("chunkserver", first)
+        folder = ("chunkserver", "chunks", "00")
+        simulation.run_until(
+            lambda: (
+                machine.disk.found(folder) is not None
+                and f"{7:016x}" in machine.disk.directory(folder).entries
+            ),
+            10_000,
+        )
+        process.kill()  # before the folder is synced: the name is in the page cache only
+        with_store(machine, again)
+        machine.power_loss()
+        with_store(machine, read)
+
+
+def test_a_disk_that_cannot_remove_is_still_read() -> None:
+    async def work(world: World, store: ChunkStore) -> None:
+        await store_whole(store, 1, b"abc")
+
+        def refuse(path: str) -> None:
+            raise DiskFailed(f"the disk failed to remove {path}: Read-only file system")
+
+        world.disk.remove = refuse  # type: ignore[method-assign]
+        store.delete(1)
+        assert list(store.handles) == [1]
+        assert store.read(1, 0, 3)[1] == b"abc"
+
+    with Simulation(1) as simulation:
+        with_store(simulation.machine("n1"), work)
+
+
+def test_each_start_has_a_higher_number_also_on_a_new_disk() -> None:
+    numbers: list[int] = []
+
+    async def start(world: World) -> None:
+        if len(numbers) == 2:  # a new disk
+            for name in world.disk.list(""):
+                world.disk.remove(name)
+        store = ChunkStore(world, OWNER, lambda handle, present: None)
+        numbers.append(await store.open())
+        await world.clock.sleep(10)
+
+    with Simulation(1) as simulation:
+        machine = simulation.machine("n1")
+        for _ in range(3):
+            machine.start_process("chunkserver", start)
+            simulation.run_for(1_000)
+        assert numbers[0] < numbers[1] < numbers[2]
+
+
 @pytest.mark.parametrize(
     "stranger",
     [

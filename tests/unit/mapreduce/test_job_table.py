@@ -3,9 +3,10 @@
 import pytest
 from unit.mapreduce.table import Driver, copy
 
-from quorate.base.errors import BadInput, NotFound, Overloaded
+from quorate.base.errors import AlreadyExists, BadInput, NotFound, Overloaded
 from quorate.base.machine import Meta
 from quorate.mapreduce.core import commands as c
+from quorate.mapreduce.core import job_table
 from quorate.mapreduce.core.job_table import (
     MAX_FAILURES,
     MAX_OUTPUTS_LOST,
@@ -337,3 +338,27 @@ def test_workers_are_listed_with_what_they_run(driver: Driver) -> None:
         c.WorkerStatus("a", 1, "127.0.0.1:1", 2, 0),
         c.WorkerStatus("b", 2, "127.0.0.1:2", 2, 2),
     ]
+
+
+def test_the_memory_of_one_job_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_table, "MAX_RANGES", 3)
+    monkeypatch.setattr(job_table, "MAX_REGIONS", 5)
+    driver = Driver()
+    job = driver.do(c.OpenJob("t", "n", b"", 3, "/out"))
+    piece = c.Range("/in", 0, 1, 1)
+    driver.do(c.AddSplits(job, 0, [[piece, piece]]))
+    with pytest.raises(BadInput, match="4 pieces of files"):
+        driver.do(c.AddSplits(job, 1, [[piece, piece]]))
+    driver.do(c.AddSplits(job, 1, [[piece]]))
+    with pytest.raises(BadInput, match="2 map and 3 reduce tasks"):
+        driver.do(c.StartJob(job, 2))
+
+
+def test_an_output_is_made_by_one_running_job() -> None:
+    driver = Driver()
+    first = driver.submit(1, 1)
+    second = driver.do(c.OpenJob("u", "n", b"", 1, "/out/t"))
+    with pytest.raises(AlreadyExists, match=f"job {first} runs"):
+        driver.do(c.StartJob(second, 0))
+    driver.do(c.CancelJob(first))
+    driver.do(c.StartJob(second, 0))

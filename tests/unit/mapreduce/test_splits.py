@@ -98,3 +98,17 @@ def test_a_file_that_has_become_shorter_fails_the_job() -> None:
         asyncio.run(read_lines(Range("/f", 0, 10, 10), read))
     with pytest.raises(JobFailed, match="shorter"):
         asyncio.run(read_lines(Range("/f", 0, 3, 10), read))
+
+
+def test_a_line_without_end_is_read_in_ever_larger_pieces() -> None:
+    size = 50 << 20
+    reads: list[int] = []
+
+    async def read(offset: int, length: int) -> bytes:
+        reads.append(length)
+        return bytes(min(length, size - offset))
+
+    lines = asyncio.run(read_lines(Range("/f", 0, 1 << 20, size), read))
+    assert len(lines.data) == size
+    assert len(reads) < 20
+    assert max(reads) <= 8 << 20

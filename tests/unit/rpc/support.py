@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from quorate.base.check import Bug
 from quorate.base.codec import Notice, Reply, Request, decode
-from quorate.base.errors import Fenced
+from quorate.base.errors import Fenced, ProtocolError
 from quorate.base.ids import Address, ClusterId, NodeId
 from quorate.rpc.client import RpcClient
 from quorate.rpc.frames import HELLO, MAX_BULK_FRAME_BYTES, WELCOME, decode_frame, encode_frame
@@ -91,8 +91,13 @@ class Service:
                 Store: self.store,
                 Fetch: self.fetch,
             },
-            {Hint: lambda hint, peer: self.hints.append((hint, peer))},
+            {Hint: self.hint},
         )
+
+    def hint(self, hint: Hint, peer: Identity) -> None:
+        if hint.number < 0:
+            raise ProtocolError(f"a hint of {hint.number}")
+        self.hints.append((hint, peer))
 
     def echo(self, request: Echo, call: Call) -> object:
         self.echoed += 1

@@ -4,9 +4,22 @@ import asyncio
 from collections import Counter
 
 import pytest
-from unit.rpc.support import ADDRESS, Echo, Echoed, Hang, Hint, Pair, Store, simulate
+from unit.rpc.support import (
+    ADDRESS,
+    Echo,
+    Echoed,
+    Hang,
+    Hint,
+    Pair,
+    Store,
+    frame,
+    simulate,
+    welcomed,
+)
 
 from quorate.base.errors import DeadlineExceeded, Maybe, QuorateError, Unavailable
+from quorate.rpc.frames import REQUEST
+from quorate.rpc.server import MAX_LATE_CALLS
 
 
 def damage(pair: Pair, *, loss: float, duplicate: float, reorder: float) -> None:
@@ -47,7 +60,7 @@ def test_every_call_ends_by_its_deadline_with_its_own_answer_or_an_honest_error(
     simulate(scenario, seed)
 
 
-def test_a_repeated_request_is_executed_again_and_its_second_answer_ignored() -> None:
+def test_a_repeated_request_is_executed_once() -> None:
     async def scenario(pair: Pair) -> None:
         await pair.client.call(ADDRESS, Echo(0), timeout_ms=1000)
         damage(pair, loss=0, duplicate=1.0, reorder=0)
@@ -55,7 +68,22 @@ def test_a_repeated_request_is_executed_again_and_its_second_answer_ignored() ->
             reply = await pair.client.call(ADDRESS, Echo(number), timeout_ms=1000)
             assert reply == Echoed(number, "value")
         await pair.here.clock.sleep(200)
-        assert pair.service.echoed == 21
+        assert pair.service.echoed == 11
+
+    simulate(scenario)
+
+
+def test_late_requests_are_executed_once_each_and_those_that_are_much_too_late_not_at_all() -> None:
+    async def scenario(pair: Pair) -> None:
+        peer = await welcomed(pair)
+        late = 3 + MAX_LATE_CALLS
+        for call_id in (1, 3, 2, 2, 3, 1, late, late - 1, late - 1, late, 4):
+            peer.send(frame(REQUEST, Echo(call_id), call_id))
+        await pair.here.clock.sleep(50)
+        assert [call.remaining_ms for call in pair.service.calls] == [60_000] * 6
+        peer.send(frame(REQUEST, Echo(1), late + MAX_LATE_CALLS + 2), frame(REQUEST, Echo(1), 5))
+        await pair.here.clock.sleep(50)
+        assert pair.service.echoed == 7
 
     simulate(scenario)
 

@@ -14,6 +14,7 @@ from unit.rpc.support import (
     Echo,
     Echoed,
     Hang,
+    Hint,
     Pair,
     Raw,
     frame,
@@ -61,6 +62,7 @@ BROKEN: dict[str, list[Frame]] = {
     "a request with fields of wrong types": [frame(REQUEST, ["test.echo.1", "seven"], 1)],
     "a request without a tag": [frame(REQUEST, 5, 1)],
     "a notice with fields of wrong types": [frame(NOTICE, ["test.hint.1", "seven"])],
+    "a notice that its handler does not take": [frame(NOTICE, Hint(-1))],
     "a payload on a control connection": [frame(REQUEST, Echo(1), 1, [b"bytes"])],
     "a frame above the limit": [(bytes(MAX_CONTROL_FRAME_BYTES + 1),)],
     "garbage between requests": [

@@ -14,7 +14,8 @@ from contract.worlds import run_in
 
 from quorate.base.errors import Unavailable
 from quorate.runtime.ports import World
-from quorate.runtime.real.processes import LOG_NAME
+from quorate.runtime.real import task_child
+from quorate.runtime.real.processes import MAX_LOG_BYTES
 
 TESTS = Path(__file__).parents[2]
 SERVE = "contract.functions:serve"
@@ -106,12 +107,49 @@ def test_what_user_code_prints_goes_to_the_log_of_its_directory(tmp_path: Path) 
     async def scenario(world: World) -> None:
         process = await world.processes.start(SERVE, "task")
         assert await process.run(b"echo hello") == b"hello"
-        assert (tmp_path / "task" / LOG_NAME).read_text() == "user code prints b'hello'\n"
-        with pytest.raises(Unavailable, match=r"ended with status 1: see .*task\.log"):
+        assert (tmp_path / "task" / "task-0.log").read_text() == "user code prints b'hello'\n"
+        with pytest.raises(
+            Unavailable, match=r"(?s)ended with status 1.*ZeroDivisionError: by design"
+        ):
             await process.run(b"crash by design")
-        assert "ZeroDivisionError: by design" in (tmp_path / "task" / LOG_NAME).read_text()
+        assert "ZeroDivisionError: by design" in (tmp_path / "task" / "task-0.log").read_text()
 
     run_in("uvloop", tmp_path, scenario)
+
+
+def test_each_living_child_has_a_log_of_its_own(tmp_path: Path) -> None:
+    async def scenario(world: World) -> None:
+        one, two = await asyncio.gather(*(world.processes.start(SERVE, "task") for _ in range(2)))
+        await one.run(b"echo one")
+        await two.run(b"echo two")
+        logs = sorted((tmp_path / "task").iterdir())
+        assert [log.name for log in logs] == ["task-0.log", "task-1.log"]
+        assert sorted(log.read_text() for log in logs) == [
+            f"user code prints b'{name}'\n" for name in ("one", "two")
+        ]
+        with pytest.raises(Unavailable):
+            await one.run(b"suicide")
+        await world.processes.start(SERVE, "task")
+        assert sorted((tmp_path / "task").iterdir()) == logs
+
+    run_in("uvloop", tmp_path, scenario)
+
+
+def test_a_long_log_is_begun_anew_between_requests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "task-0.log"
+    with log.open("wb") as output:
+        monkeypatch.setattr(task_child, "_OUTPUT", output.fileno())
+        output.write(bytes(MAX_LOG_BYTES))
+        output.flush()
+        task_child._end_output()
+        assert log.stat().st_size == MAX_LOG_BYTES
+        output.write(b"x")
+        output.flush()
+        task_child._end_output()
+        output.write(b"next")
+    assert log.read_bytes() == b"next"
 
 
 def test_a_death_names_the_process_and_the_signal(tmp_path: Path) -> None:
@@ -125,9 +163,9 @@ def test_a_death_names_the_process_and_the_signal(tmp_path: Path) -> None:
 
 def test_a_function_that_cannot_be_imported_fails_the_start(tmp_path: Path) -> None:
     async def scenario(world: World) -> None:
-        with pytest.raises(Unavailable, match=r"see .*task\.log"):
+        with pytest.raises(Unavailable, match="ModuleNotFoundError"):
             await world.processes.start("contract.nowhere:serve", "task")
-        assert "ModuleNotFoundError" in (tmp_path / "task" / LOG_NAME).read_text()
+        assert "ModuleNotFoundError" in (tmp_path / "task" / "task-0.log").read_text()
 
     run_in("uvloop", tmp_path, scenario)
 

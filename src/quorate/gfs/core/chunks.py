@@ -2,8 +2,8 @@
 
 Rules:
 * A handle is given out once, in order, and never again (GFS §2.1: "immutable and globally unique").
-* It is *pending* from then until a file uses it, or until ``PENDING_MS`` of log time have passed
-  since it was given out or renewed: a writer that died leaves nothing behind.
+* It is *pending* from then until a file uses it, its writer gives it up, or ``PENDING_MS`` of log
+  time have passed since it was given out or renewed: a writer that died leaves nothing behind.
 * A handle is *garbage* iff it was given out and is neither pending nor in a file.  It stays garbage
   for ever, so a replica that lags behind may judge it too: what it calls garbage, is.  Chunkservers
   learn of garbage with their heartbeats (GFS §4.4.1).
@@ -60,6 +60,12 @@ class ChunkTable:
         for handle in handles:
             self._release(handle)
             self.hold(handle, time_ms + PENDING_MS)
+
+    def release(self, handles: Iterable[int]) -> None:
+        """Give up those of ``handles`` that are pending."""
+        for handle in handles:
+            if handle in self.pending:
+                self._release(handle)
 
     def use(self, handles: Iterable[int]) -> None:
         """Pending handles are in a file now."""

@@ -54,6 +54,13 @@ class RenewChunks(Command[None], tag="gfs.renew_chunks.1"):
     handles: list[int]
 
 
+class ReleaseChunks(Command[None], tag="gfs.release_chunks.1"):
+    """No file will use these: those that are pending are garbage from here on, the others are left
+    as they are."""
+
+    handles: list[int]
+
+
 class Created(Reply):
     """``modified_ms`` is the log time of the creation."""
 
@@ -135,7 +142,7 @@ class Publish(Command[None], tag="gfs.publish.1"):
 
 
 class DropOutput(Command[None], tag="gfs.drop_output.1"):
-    """Remove the temporary folder of a job that failed; no error if it is gone."""
+    """Remove the temporary folder of a job that failed; no error if it is not there."""
 
     folder: str
     owner: str

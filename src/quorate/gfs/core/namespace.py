@@ -39,6 +39,7 @@ from quorate.gfs.core.commands import (
     Prepared,
     PrepareOutput,
     Publish,
+    ReleaseChunks,
     Rename,
     RenewChunks,
     Stat,
@@ -80,6 +81,7 @@ class Namespace(TypedMachine):
     commands = (
         AllocateChunks,
         RenewChunks,
+        ReleaseChunks,
         CreateFile,
         Mkdir,
         Delete,
@@ -97,6 +99,7 @@ class Namespace(TypedMachine):
         self._methods: dict[type[Any], Callable[[Any, Meta], object]] = {
             AllocateChunks: self._allocate_chunks,
             RenewChunks: self._renew_chunks,
+            ReleaseChunks: self._release_chunks,
             CreateFile: self._create_file,
             Mkdir: self._mkdir,
             Delete: self._delete,
@@ -148,6 +151,9 @@ class Namespace(TypedMachine):
     def _renew_chunks(self, command: RenewChunks, meta: Meta) -> None:
         self.chunks.require_pending(command.handles)
         self.chunks.renew(command.handles, meta.time_ms)
+
+    def _release_chunks(self, command: ReleaseChunks, meta: Meta) -> None:
+        self.chunks.release(command.handles)
 
     def _create_file(self, command: CreateFile, meta: Meta) -> Created:
         parts = split(command.path)
@@ -208,6 +214,7 @@ class Namespace(TypedMachine):
             raise BadInput(f"{command.target} lies under {command.source}: it cannot move there")
         if self.tree.find(target) is not None:
             raise AlreadyExists(f"{command.target} exists; delete it or choose another name")
+        output.refuse_temporary(source, node)
         output.refuse_fenced(self.tree, source)
         output.refuse_fenced(self.tree, target)
         above, _ = self._above(target, False)

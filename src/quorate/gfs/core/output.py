@@ -8,12 +8,13 @@ Rules:
 * ``publish`` moves exactly the named files into a new folder and removes the temporary one, in one
   command.  The new folder remembers the job, so publishing again succeeds and changes nothing.
 * Nothing else goes into or out of a temporary folder, except that it may be deleted.
+* When it goes, the folder it lies in goes with it if that is empty then: no job, no trace of jobs.
 """
 
 from quorate.base.errors import AlreadyExists, BadInput, Fenced, NotFound
 from quorate.gfs.core.commands import DropOutput, OutputPart, PrepareOutput, Publish
 from quorate.gfs.core.paths import Parts, check_name, join, split
-from quorate.gfs.core.tree import Directory, File, Tree
+from quorate.gfs.core.tree import Directory, File, Node, Tree
 
 
 def check_fence(tree: Tree, parts: Parts, fence: int) -> None:
@@ -38,6 +39,12 @@ def refuse_fenced(tree: Tree, parts: Parts) -> None:
             f"{join(found[1])} belongs to the running job {found[0].owner};"
             " nothing is moved or made there by others"
         )
+
+
+def refuse_temporary(parts: Parts, node: Node) -> None:
+    """Raise ``Fenced`` if ``node``, at ``parts``, is itself a job's temporary folder."""
+    if isinstance(node, Directory) and node.fence:
+        raise Fenced(f"{join(parts)} belongs to the running job {node.owner}; it is not moved")
 
 
 def _held(tree: Tree, folder: Parts, owner: str, fence: int) -> Directory | None:
@@ -127,12 +134,26 @@ def publish(tree: Tree, command: Publish, time_ms: int) -> list[int]:
     tree.attach(parent, output[-1], made)
     for name, path in moves:
         tree.attach(made, name, tree.detach(tree.directory(path[:-1]), path[-1]))
-    return tree.remove(folder)
+    return _remove(tree, folder)
+
+
+def _remove(tree: Tree, folder: Parts) -> list[int]:
+    """Take a temporary folder away, and an empty one above it; gives the chunk handles let go."""
+    handles = tree.remove(folder)
+    above = folder[:-1]
+    if above and not tree.directory(above).children:
+        tree.remove(above)
+    return handles
 
 
 def drop_output(tree: Tree, command: DropOutput) -> list[int]:
-    """Remove a job's temporary folder; gives the chunk handles let go."""
+    """Remove a job's temporary folder; gives the chunk handles let go.
+
+    What stands there without being the owner's is the reason why the job has no folder.
+    """
     folder = split(command.folder)
-    if _held(tree, folder, command.owner, command.fence) is None:
+    node = tree.find(folder)
+    if not isinstance(node, Directory) or not node.fence or node.owner != command.owner:
         return []
-    return tree.remove(folder)
+    _held(tree, folder, command.owner, command.fence)
+    return _remove(tree, folder)

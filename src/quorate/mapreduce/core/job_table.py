@@ -20,7 +20,7 @@ Rules:
 """
 
 from quorate.base.codec import encode
-from quorate.base.errors import BadInput, Overloaded
+from quorate.base.errors import AlreadyExists, BadInput, Overloaded
 from quorate.base.machine import Meta, TypedMachine
 from quorate.mapreduce.core import commands as c
 from quorate.mapreduce.core.job import Job, Task, Worker
@@ -29,6 +29,10 @@ from quorate.mapreduce.core.state import TableState
 MAX_SOURCE_BYTES = 256 << 10
 MAX_REDUCES = 1000
 MAX_SPLITS = 100_000
+MAX_RANGES = 1_000_000
+"""Pieces of files in a job's splits: the table is in memory."""
+MAX_REGIONS = 10_000_000
+"""Map tasks times reduce tasks: the table keeps the size of each region."""
 MAX_WORKERS = 1000
 MAX_UNFINISHED_JOBS = 200
 MAX_FAILURES = 4
@@ -171,6 +175,12 @@ class JobTable(TableState, TypedMachine):
                 f"job {job.job} has {known} splits, of at most {MAX_SPLITS}; the next ones cannot "
                 f"begin at {command.first}"
             )
+        ranges = sum(map(len, job.splits)) + sum(map(len, new))
+        if ranges > MAX_RANGES:
+            raise BadInput(
+                f"job {job.job} would read {ranges} pieces of files, and {MAX_RANGES} is the most:"
+                " join small files into larger ones"
+            )
         for index, split in enumerate(new, known):
             job.splits.append(split)
             job.input_bytes += sum(piece.length for piece in split)
@@ -186,6 +196,14 @@ class JobTable(TableState, TypedMachine):
             raise BadInput(
                 f"job {job.job} has {len(job.splits)} splits of {command.splits}; submit it again"
             )
+        if len(job.splits) * job.reduces_wanted > MAX_REGIONS:
+            raise BadInput(
+                f"{len(job.splits)} map and {job.reduces_wanted} reduce tasks are more than"
+                f" {MAX_REGIONS} regions; take fewer reduce tasks"
+            )
+        for other in self.jobs.values():
+            if other.active and other.output == job.output:
+                raise AlreadyExists(f"job {other.job} runs and will make {job.output} already")
         job.maps = [Task() for _ in job.splits]
         job.reduces = [Task() for _ in range(job.reduces_wanted)]
         for kind in c.KINDS:

@@ -109,6 +109,7 @@ def _become_leader(replica: Replica, now_ms: float, out: Effects) -> None:
     check(replica.role is Role.CANDIDATE, "only a candidate becomes leader")
     replica.role = Role.LEADER
     replica.leader = replica.replica
+    replica.election_deadline_ms = float("inf")
     replica.votes = {}
     replica.progress = {
         peer: Progress(replica.log.last_index + 1, now_ms) for peer in replica.peers

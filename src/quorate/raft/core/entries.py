@@ -1,12 +1,16 @@
 """What a Raft log is made of, and what must be on disk."""
 
 from enum import IntEnum
+from typing import Annotated, TypeAlias
 
 import msgspec
 
 from quorate.base.ids import ReplicaId
 
 NOBODY = ReplicaId(0)
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+"""A term or an index: what is below zero is refused where it is decoded."""
 
 
 class EntryKind(IntEnum):
@@ -19,8 +23,8 @@ class EntryKind(IntEnum):
 class Entry(msgspec.Struct, array_like=True, frozen=True):
     """One slot of the log."""
 
-    index: int
-    term: int
+    index: Count
+    term: Count
     kind: int
     data: bytes
 

@@ -1,7 +1,8 @@
 """What happens to a replica (events), and what it wants done about it (effects)."""
 
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
+
+import msgspec
 
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import Entry, HardState
@@ -42,16 +43,15 @@ class Outgoing(NamedTuple):
     message: Message
 
 
-@dataclass(slots=True)
-class Effects:
+class Effects(msgspec.Struct):
     """What one step asks for.  ``raft/driver.py`` says in which order it is done, and what of it
     waits for the disk; nothing else does."""
 
     write: int = 0
     """The number of the write that ``hard_state`` and ``entries`` are; 0 if there is none."""
     hard_state: HardState | None = None
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[Entry] = []
     """To be persisted: they replace everything at and after the index of the first."""
-    messages: list[Outgoing] = field(default_factory=list)
+    messages: list[Outgoing] = []
     accepted: bool = False
     """A ``Propose`` was appended (this replica leads)."""

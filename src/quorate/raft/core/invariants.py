@@ -37,18 +37,22 @@ def summary(replica: Replica) -> Summary:
 
 def check_state(replica: Replica) -> None:
     log, last_index = replica.log, replica.log.last_index
-    check(log.last_term <= replica.term, "a term in the log exceeds the current term")
-    check(log.base.index <= replica.commit_index <= last_index, "commit index outside the log")
-    check(replica.durable_index <= last_index, "durable index beyond the log")
+    if log.last_term > replica.term:
+        raise Bug("a term in the log exceeds the current term")
+    if not log.base.index <= replica.commit_index <= last_index:
+        raise Bug("commit index outside the log")
+    if replica.durable_index > last_index:
+        raise Bug("durable index beyond the log")
     match replica.role:
         case Role.LEADER:
             check(replica.leader == replica.replica, "a leader follows another")
             check(replica.voted_for == replica.replica, "a leader did not vote for itself")
+            inflight_messages = replica.limits.inflight_messages
             for peer, progress in replica.progress.items():
                 match_index, next_index = progress.match_index, progress.next_index
                 if not match_index < next_index <= last_index + 1:
                     raise Bug(f"progress of {peer}: match {match_index}, next {next_index}")
-                if len(progress.inflight) > replica.limits.inflight_messages:
+                if len(progress.inflight) > inflight_messages:
                     raise Bug(f"too many requests under way to {peer}")
         case Role.CANDIDATE:
             check(replica.voted_for == replica.replica, "a candidate did not vote for itself")

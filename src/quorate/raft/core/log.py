@@ -24,7 +24,7 @@ _NOTHING = EntryId(0, 0)
 class Log:
     """Entries after ``base``, and the questions that elections and replication ask of them."""
 
-    __slots__ = ("_entries", "base")
+    __slots__ = ("_entries", "base", "last_index")
 
     def __init__(self, base: EntryId = _NOTHING, entries: Sequence[Entry] = ()) -> None:
         self.base = base
@@ -34,10 +34,7 @@ class Log:
             if entry.index != expected:
                 raise Bug(f"log entry {entry.index} where {expected} belongs")
             expected += 1
-
-    @property
-    def last_index(self) -> int:
-        return self.base.index + len(self._entries)
+        self.last_index = expected - 1
 
     @property
     def last_term(self) -> int:
@@ -91,6 +88,7 @@ class Log:
             raise Bug(f"log entry {entries[0].index} leaves a gap")
         del self._entries[start:]
         self._entries.extend(entries)
+        self.last_index = entries[-1].index
 
     def first_index_of_term(self, term: int) -> int:
         """Where ``term`` begins in this log, or would."""

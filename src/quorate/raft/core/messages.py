@@ -4,22 +4,22 @@ from typing import TypeAlias
 
 import msgspec
 
-from quorate.raft.core.entries import Entry
+from quorate.raft.core.entries import Count, Entry
 
 
 class VoteRequest(msgspec.Struct, array_like=True, frozen=True, tag=1):
     """``pre_vote``: would you vote for me in ``term``?  It changes nobody's term or vote."""
 
-    term: int
-    last_log_index: int
-    last_log_term: int
+    term: Count
+    last_log_index: Count
+    last_log_term: Count
     pre_vote: bool = False
 
 
 class VoteReply(msgspec.Struct, array_like=True, frozen=True, tag=2):
     """``term`` is the voter's; in a granted pre-vote, the term that was asked about."""
 
-    term: int
+    term: Count
     granted: bool
     pre_vote: bool = False
 
@@ -27,10 +27,10 @@ class VoteReply(msgspec.Struct, array_like=True, frozen=True, tag=2):
 class AppendRequest(msgspec.Struct, array_like=True, frozen=True, tag=3):
     """Without entries it is a heartbeat, and still checks that the logs match."""
 
-    term: int
-    prev_log_index: int
-    prev_log_term: int
-    commit_index: int
+    term: Count
+    prev_log_index: Count
+    prev_log_term: Count
+    commit_index: Count
     entries: list[Entry]
 
 
@@ -42,12 +42,12 @@ class AppendReply(msgspec.Struct, array_like=True, frozen=True, tag=4):
     (or its last index + 1), so that the leader backs up a term at a time (Raft §5.3, end).
     """
 
-    term: int
+    term: Count
     success: bool
-    match_index: int = 0
-    prev_log_index: int = 0
-    conflict_term: int = 0
-    conflict_index: int = 0
+    match_index: Count = 0
+    prev_log_index: Count = 0
+    conflict_term: Count = 0
+    conflict_index: Count = 0
 
 
 Message: TypeAlias = VoteRequest | VoteReply | AppendRequest | AppendReply

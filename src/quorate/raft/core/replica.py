@@ -132,13 +132,8 @@ class Replica:
     @property
     def next_deadline_ms(self) -> float:
         """When the next ``Tick`` is due."""
-        match self.role:
-            case Role.LEADER:
-                return self.heartbeat_deadline_ms
-            case Role.FOLLOWER:
-                return self.election_deadline_ms
-            case _:
-                return min(self.election_deadline_ms, self.heartbeat_deadline_ms)
+        election_ms, heartbeat_ms = self.election_deadline_ms, self.heartbeat_deadline_ms
+        return election_ms if election_ms < heartbeat_ms else heartbeat_ms
 
     # What both halves do.
 

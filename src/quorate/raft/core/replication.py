@@ -2,7 +2,7 @@
 
 from quorate.base.check import Bug, check
 from quorate.base.ids import ReplicaId
-from quorate.raft.core.entries import NOBODY, Entry, EntryId, EntryKind
+from quorate.raft.core.entries import NOBODY, Entry, EntryKind
 from quorate.raft.core.events import Effects
 from quorate.raft.core.messages import AppendReply, AppendRequest
 from quorate.raft.core.progress import Progress
@@ -38,8 +38,13 @@ def heartbeat(replica: Replica, now_ms: float, out: Effects) -> None:
 
 
 def broadcast(replica: Replica, now_ms: float, out: Effects) -> None:
-    """To every follower what it lacks, or a heartbeat; at once after an election (§5.2)."""
-    replica.heartbeat_deadline_ms = now_ms + replica.timing.heartbeat_interval_ms
+    """To every follower what it lacks, or a heartbeat; at once after an election (§5.2).
+
+    The next is due at a multiple of the interval, so that all leaders of one node beat together and
+    what they say to another node is one notice.
+    """
+    interval_ms = replica.timing.heartbeat_interval_ms
+    replica.heartbeat_deadline_ms = now_ms - now_ms % interval_ms + interval_ms
     for peer, progress in replica.progress.items():
         progress.paused = False  # whatever was under way may be lost
         if not _send_entries(replica, peer, progress, out):
@@ -128,14 +133,13 @@ def append_request(
     replica.become_follower(request.term, sender, now_ms, out)
     replica.last_contact_ms = now_ms
     replica.reset_election_timer(now_ms)
-    prev = EntryId(request.prev_log_index, request.prev_log_term)
-    if prev.index >= replica.log.base.index and not replica.log.matches(prev):
-        _refuse(replica, sender, prev, out)  # 2.
+    prev_index, log = request.prev_log_index, replica.log
+    if prev_index >= log.base.index and log.term(prev_index) != request.prev_log_term:
+        _refuse(replica, sender, prev_index, out)  # 2.
         return
-    fresh = _unknown(replica, request.entries)
-    if fresh:
+    if request.entries and (fresh := _unknown(replica, request.entries)):
         replica.append(fresh, out)  # 3. and 4.: only a conflict removes what is there
-    last_new = prev.index + len(request.entries)
+    last_new = prev_index + len(request.entries)
     # 5.: not beyond what this request has shown to match.
     replica.commit_index = max(replica.commit_index, min(request.commit_index, last_new))
     replica.send(sender, AppendReply(replica.term, True, match_index=last_new), out)
@@ -150,11 +154,11 @@ def _unknown(replica: Replica, entries: list[Entry]) -> list[Entry]:
     return []
 
 
-def _refuse(replica: Replica, sender: ReplicaId, prev: EntryId, out: Effects) -> None:
-    conflict_term = replica.log.term(prev.index)
+def _refuse(replica: Replica, sender: ReplicaId, prev_index: int, out: Effects) -> None:
+    conflict_term = replica.log.term(prev_index)
     if conflict_term is None:
         conflict_term, conflict_index = 0, replica.log.last_index + 1
     else:
         conflict_index = replica.log.first_index_of_term(conflict_term)
-    reply = AppendReply(replica.term, False, 0, prev.index, conflict_term, conflict_index)
+    reply = AppendReply(replica.term, False, 0, prev_index, conflict_term, conflict_index)
     replica.send(sender, reply, out)

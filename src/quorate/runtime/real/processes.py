@@ -2,7 +2,9 @@
 
 A child talks over a socket pair in the same frames as everything else (network.py); the first byte
 of each says what it is.  It dies with this process (parent_death.py, and the end of the socket).
-What user code prints goes to ``task.log`` in the child's directory, begun anew at each start.
+What user code prints goes to a log of the child's own in its directory, ``task-0.log``, …; a name
+is used again when its child is dead.  A log is begun anew at each start, and between two requests
+if it is longer than ``MAX_LOG_BYTES``.  Its end stands in the error that tells of a death.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ ERROR = b"E"
 """First byte of what a child sends: a reply (the first, empty one says that it is ready), or an
 encoded ``ErrorInfo``."""
 
-LOG_NAME = "task.log"
+MAX_LOG_BYTES = 1 << 20
+_SHOWN_LOG_BYTES = 2000
 _START_TIMEOUT_MS = 60_000.0
 
 
@@ -79,12 +82,16 @@ class RealTaskProcess:
     def __init__(self, child: asyncio.subprocess.Process, channel: _Channel, log: Path) -> None:
         self._child = child
         self._channel = channel
-        self._log = log
+        self.log = log
         self._busy = False
 
     @property
     def pid(self) -> int:
         return self._child.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._child.returncode is None
 
     async def ready(self) -> None:
         await self._answer(self._channel.answer)
@@ -109,9 +116,17 @@ class RealTaskProcess:
         except EOFError:
             status = await self._child.wait()
             how = f"signal {signal.Signals(-status).name}" if status < 0 else f"status {status}"
-            raise Unavailable(
-                f"task process {self.pid} ended with {how}: see {self._log}"
-            ) from None
+            raise Unavailable(f"task process {self.pid} ended with {how}{self.said()}") from None
+
+    def said(self) -> str:
+        """The end of its log, if it said anything: the log itself is on one of many machines."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, os.fstat(log.fileno()).st_size - _SHOWN_LOG_BYTES))
+                said = log.read().decode("utf-8", "replace").strip()
+        except OSError as error:
+            return f"; {self.log} cannot be read: {error.strerror}"
+        return f"; it said at the end:\n{said}" if said else ""
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -131,13 +146,21 @@ class RealProcesses:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._children: list[RealTaskProcess] = []
+        self._starting: dict[Path, None] = {}
+        """Logs of children that are being started."""
 
     async def start(self, function: str, directory: str) -> TaskProcess:
         folder = self._root.joinpath(*path_parts(directory))
+        log = self._log(folder)
+        self._starting[log] = None
+        try:
+            return await self._start(function, folder, log)
+        finally:
+            del self._starting[log]
+
+    async def _start(self, function: str, folder: Path, log: Path) -> TaskProcess:
         ours, theirs = socket.socketpair()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            log = folder / LOG_NAME
             with theirs, log.open("wb") as output:
                 command = [sys.executable, "-P", "-m", "quorate.runtime.real.task_child"]
                 command += [str(os.getpid()), str(theirs.fileno()), function, str(folder)]
@@ -158,14 +181,25 @@ class RealProcesses:
             ours.close()
             raise Unavailable(f"cannot start a task process: {error}") from error
         process = RealTaskProcess(child, channel, log)
-        self._children = [known for known in self._children if known._child.returncode is None]
         self._children.append(process)
         try:
             async with asyncio.timeout(_START_TIMEOUT_MS / 1000.0):
                 await process.ready()
         except TimeoutError:
-            raise Unavailable(f"task process {child.pid} did not start: see {log}") from None
+            process.kill()
+            raise Unavailable(f"task process {child.pid} did not start{process.said()}") from None
         return process
+
+    def _log(self, folder: Path) -> Path:
+        """A log that no living child writes to; makes the folder."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(f"cannot start a task process: {error}") from error
+        self._children = [child for child in self._children if child.alive]
+        taken = [*self._starting, *(child.log for child in self._children)]
+        names = (folder / f"task-{number}.log" for number in range(len(taken) + 1))
+        return next(log for log in names if log not in taken)
 
     async def close(self) -> None:
         """Kill all children and wait for their ends."""

@@ -16,7 +16,10 @@ from quorate.runtime.functions import load_function
 from quorate.runtime.ports import TaskFunction
 from quorate.runtime.real.disk import RealDisk
 from quorate.runtime.real.parent_death import die_with_parent
-from quorate.runtime.real.processes import ERROR, MAX_MESSAGE_BYTES, REPLY
+from quorate.runtime.real.processes import ERROR, MAX_LOG_BYTES, MAX_MESSAGE_BYTES, REPLY
+
+_OUTPUT = 1
+"""The descriptor of standard output, whatever user code has made of ``sys.stdout``."""
 
 
 def serve(channel: socket.socket, function: TaskFunction, disk: RealDisk) -> None:
@@ -36,8 +39,16 @@ def serve(channel: socket.socket, function: TaskFunction, disk: RealDisk) -> Non
             kind = REPLY
         except QuorateError as error:
             reply, kind = encode(error.info()), ERROR
-        sys.stdout.flush()
+        _end_output()
         _send(channel, kind, reply)
+
+
+def _end_output() -> None:
+    """Let the log have what was printed; begin it anew when it is long."""
+    sys.stdout.flush()
+    if os.fstat(_OUTPUT).st_size > MAX_LOG_BYTES:
+        os.ftruncate(_OUTPUT, 0)
+        os.lseek(_OUTPUT, 0, os.SEEK_SET)
 
 
 def _receive(channel: socket.socket, length: int) -> bytearray | None:

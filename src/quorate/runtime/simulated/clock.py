@@ -43,7 +43,7 @@ class MachineClock:
         self._wall_ahead_ms += by_ms
 
     def monotonic_ms(self) -> float:
-        return self._monotonic_ms + (self._loop.time() - self._since) * 1000.0 * self._rate
+        return self._monotonic_ms + (self._loop.now - self._since) * 1000.0 * self._rate
 
     def wall_ms(self) -> int:
         return int(self.monotonic_ms() + self._wall_ahead_ms)

@@ -42,7 +42,8 @@ class Faults:
     links: dict[tuple[str, str], Link] = field(default_factory=dict)
     on_unblock: Callable[[], None] = lambda: None
     """Set by the network, which then lets go what waited for the partition to heal."""
-    _blocked: set[tuple[str, str]] = field(default_factory=set)
+    blocked: set[tuple[str, str]] = field(default_factory=set)
+    """The directions in which nothing passes."""
 
     def link(self, source: str, target: str) -> Link:
         if source == target:
@@ -53,19 +54,15 @@ class Faults:
         """Give one direction settings of its own: those of now with ``changes``."""
         self.links[source, target] = replace(self.link(source, target), **changes)
 
-    @property
-    def any_blocked(self) -> bool:
-        return bool(self._blocked)
-
     def is_blocked(self, source: str, target: str) -> bool:
-        return (source, target) in self._blocked and source != target
+        return (source, target) in self.blocked and source != target
 
     def block(self, source: str, target: str) -> None:
         """Drop what ``source`` sends to ``target``, one way, from now on."""
-        self._blocked.add((source, target))
+        self.blocked.add((source, target))
 
     def unblock(self, source: str, target: str) -> None:
-        self._blocked.discard((source, target))
+        self.blocked.discard((source, target))
         self.on_unblock()
 
     def partition(self, *sides: Iterable[str]) -> None:
@@ -74,9 +71,9 @@ class Faults:
         for side in groups:
             for other in groups:
                 if side is not other:
-                    self._blocked.update((a, b) for a in side for b in other)
+                    self.blocked.update((a, b) for a in side for b in other)
 
     def heal(self) -> None:
         """Unblock everything; other faults stay as they are."""
-        self._blocked.clear()
+        self.blocked.clear()
         self.on_unblock()

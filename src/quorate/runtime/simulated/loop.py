@@ -92,7 +92,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     """The loop of one simulation; ``time()`` is virtual, in seconds, and starts at 0."""
 
     def __init__(self) -> None:
-        self._now = 0.0
+        self.now = 0.0
+        """Virtual time, in seconds; what ``time()`` returns, without a call."""
         self._sequence = 0
         self._ready: deque[SimulatedHandle] = deque()
         self._timers: list[tuple[float, int, SimulatedHandle]] = []
@@ -110,14 +111,14 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     # What asyncio and services call.
 
     def time(self) -> float:
-        return self._now
+        return self.now
 
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> SimulatedHandle:
         if self._closed:
             raise _closed_error()
-        handle = SimulatedHandle(self, self._now, callback, args, context)
+        handle = SimulatedHandle(self, self.now, callback, args, context)
         self._ready.append(handle)
         return handle
 
@@ -130,8 +131,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     ) -> SimulatedHandle:
         if self._closed:
             raise _closed_error()
-        if when < self._now:
-            when = self._now
+        if when < self.now:
+            when = self.now
         handle = SimulatedHandle(self, when, callback, args, context)
         handle._scheduled = True
         self._sequence += 1
@@ -145,7 +146,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> SimulatedHandle:
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        return self.call_at(self.now + delay, callback, *args, context=context)
 
     def create_future(self) -> asyncio.Future[Any]:
         return asyncio.Future(loop=self)
@@ -243,7 +244,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def _run(self, done: Callable[[], bool] | None, deadline: float) -> bool:
         ready, timers = self._ready, self._timers
-        still_until = self.steps + _LIVELOCK_STEPS
+        still_since = self.steps
         if done is not None and done():
             return True
         while True:
@@ -252,23 +253,23 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             elif timers:
                 when = timers[0][0]
                 if when > deadline:
-                    self._now = max(self._now, deadline)
+                    self.now = max(self.now, deadline)
                     return False
                 handle = heappop(timers)[2]
                 handle._scheduled = False
                 if handle._cancelled:
                     self._cancelled_timers -= 1
                     continue
-                if when > self._now:
-                    self._now = when
-                    still_until = self.steps + _LIVELOCK_STEPS
+                if when > self.now:
+                    self.now = when
+                    still_since = self.steps
             elif deadline != float("inf"):
-                self._now = max(self._now, deadline)
+                self.now = max(self.now, deadline)
                 return False
             else:
-                raise Deadlock(f"nothing is left to run at {self._now:.3f} s")
+                raise Deadlock(f"nothing is left to run at {self.now:.3f} s")
             process = handle.process
-            if handle._cancelled or not (process is None or process.alive):
+            if handle._cancelled or (process is not None and not process.alive):
                 continue
             self.steps += 1
             try:
@@ -284,9 +285,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                 raise self._failure
             if done is not None and done():
                 return True
-            if self.steps > still_until:
-                raise Livelock(f"{_LIVELOCK_STEPS} steps at {self._now:.3f} s, last {handle!r}")
             if self.steps % _COLLECT_STEPS == 0:
+                if self.steps - still_since > _LIVELOCK_STEPS:
+                    raise Livelock(f"{_LIVELOCK_STEPS} steps at {self.now:.3f} s, last {handle!r}")
                 gc.collect(1 if self.steps % _COLLECT_ALL_STEPS else 2)
 
     def _own_generator(self, generator: AsyncGenerator[Any, Any]) -> None:

@@ -47,7 +47,7 @@ class SimulatedWire:
     def cut(self, source: str, target: str) -> bool:
         """Nothing passes from ``source`` to ``target`` at present."""
         off = self._without_power
-        if not off and not self.faults.any_blocked:
+        if not off and not self.faults.blocked:
             return False  # almost always, and asked for each batch twice
         return self.faults.is_blocked(source, target) or source in off or target in off
 
@@ -114,12 +114,11 @@ class SimulatedConnection:
         self.process.require_alive()
         if not self._open:
             return
-        joined = [b"".join(frame) for frame in frames]
+        joined = list(map(b"".join, frames))
         wire, here, there = self._wire, self.machine, self.other.machine
         link = wire.faults.link(here, there)
-        size = sum(map(len, joined))
-        start = max(wire.loop.time(), self._left_at)
-        self._left_at = start + size / (1000.0 * link.bytes_per_ms)
+        passes_s = sum(map(len, joined)) / (1000.0 * link.bytes_per_ms)
+        self._left_at = max(wire.loop.now, self._left_at) + passes_s
         wire.frames_sent += len(joined)
         if wire.cut(here, there):
             wire.frames_lost += len(joined)
@@ -151,7 +150,7 @@ class SimulatedConnection:
     def schedule(self, link: Link, callback: Callable[[T], object], about: T) -> None:
         """Have the other end's ``callback`` called after the delay, behind what went before."""
         wire = self._wire
-        start = max(wire.loop.time(), self._left_at)
+        start = max(wire.loop.now, self._left_at)
         self.arrived_at = max(self.arrived_at, start + link.delay_s(wire.random))
         wire.loop.call_at(self.arrived_at, callback, about, context=self.other.process.context)
 
@@ -165,14 +164,16 @@ class SimulatedConnection:
             return
         while frames and self._open:
             limit = self.max_frame_bytes  # may be another after each batch
-            count = 0
-            while count < len(frames) and 0 < len(frames[count]) <= limit:
-                count += 1
-            if count == 0:
+            passing = 0
+            for frame in frames:
+                if not 0 < len(frame) <= limit:
+                    break
+                passing += 1
+            if passing == 0:
                 self._break(len(frames[0]))
                 return
-            receiver.frames_received([memoryview(frame) for frame in frames[:count]])
-            frames = frames[count:]
+            receiver.frames_received([memoryview(frame) for frame in frames[:passing]])
+            frames = frames[passing:]
 
     def hear_end(self, error: Exception | None) -> None:
         if self._open:
@@ -190,7 +191,7 @@ class SimulatedConnection:
         )
 
     def buffered_bytes(self) -> int:
-        waiting_s = self._left_at - self._wire.loop.time()
+        waiting_s = self._left_at - self._wire.loop.now
         if waiting_s <= 0.0:
             return 0  # almost always, and asked for each frame
         link = self._wire.faults.link(self.machine, self.other.machine)
@@ -310,7 +311,7 @@ class SimulatedNetwork:
         self._own(near)
         server._own(far)
         back_s = wire.delay_s(there, here)
-        far.arrived_at = wire.loop.time() + back_s  # nothing overtakes the acceptance
+        far.arrived_at = wire.loop.now + back_s  # nothing overtakes the acceptance
         wire.loop.call_soon(listener.welcome, far, context=server.process.context)
         try:
             await asyncio.sleep(back_s)

@@ -45,8 +45,12 @@ SPLIT_BYTES = (1024, 8192)
 PARTS = [f"part-{number:05d}" for number in range(REDUCES)]
 TIMEOUTS_MS = (3_000, 10_000)
 PAUSE_MS = 100
+CALM_MS = 3_000
+"""How long clients go on after the last fault."""
+READABLE_MS = 20_000
+"""Within this time after the last fault every file must be readable."""
 PROGRESS_MS = 60_000
-"""Within this time after the last fault all clients must have come to their end."""
+"""Within this time after they were told to, all clients must have come to their end."""
 
 
 def draw_texts(rng: random.Random) -> dict[str, bytes]:
@@ -94,9 +98,10 @@ class Words:
 
     def finish(self) -> None:
         """Demand progress, and judge.  The faults have ended."""
+        self.cluster.simulation.run_for(CALM_MS)
+        self._wait([self._start("reader", self._read_all)])
         self._stopping = True
         self._wait(self._processes)
-        check(self.counted, "Progress: no job was done")
         self._wait([self._start("verifier", self._verify)])
         for name in self.cluster.names:
             for process in self.cluster.processes(name):
@@ -244,16 +249,23 @@ class Words:
 
     # The end.
 
-    async def _verify(self, user: User) -> None:
-        for path in self._stored:
+    async def _read_all(self, user: User) -> None:
+        """Every file that was acknowledged so far, while the others go on."""
+        for path in list(self._stored):
+            last_ms = user.world.clock.monotonic_ms() + READABLE_MS
             while not await self._read_back(user, path):
+                patient = user.world.clock.monotonic_ms() < last_ms
+                check(patient, f"Durable: {path} was acknowledged, and no replica can be read")
                 await user.world.clock.sleep(PAUSE_MS)
+
+    async def _verify(self, user: User) -> None:
+        await self._read_all(user)
         outputs = [status.path for status in await user.files.list("/counts")]
         for number in range(self.counted):
             check(f"/counts/{number}" in outputs, f"Durable: /counts/{number} is lost")
         for output in outputs:
             await self._right(user, output)
-        while await user.files.walk("/_jobs"):
+        while await user.files.glob("/_jobs/*"):
             await user.world.clock.sleep(PAUSE_MS)
         while not await self._agreed(user):
             await user.world.clock.sleep(PAUSE_MS)

@@ -23,6 +23,7 @@ from quorate.gfs.core.commands import (
     OutputPart,
     PrepareOutput,
     Publish,
+    ReleaseChunks,
     Rename,
 )
 
@@ -78,6 +79,12 @@ class NamespaceModel(RuleBasedStateMachine):
         for other in self.under(path):
             del self.there[other]
 
+    def remove_temporary(self, folder: str) -> None:
+        self.remove(folder)
+        parent = folder.rpartition("/")[0]
+        if self.under(parent) == [parent]:
+            self.remove(parent)
+
     def agree(self, command: Command[Any], allowed: bool) -> bool:
         """Apply ``command``; whether it was done, as the model said it would be."""
         try:
@@ -130,6 +137,7 @@ class NamespaceModel(RuleBasedStateMachine):
             and not self.file_above(moved_to)
             and not moved_to.startswith(source + "/")
             and not self.fenced(source)
+            and not self.there[source].fence
             and not self.fenced(moved_to)
         )
         if self.agree(Rename(source, moved_to), allowed):
@@ -180,15 +188,21 @@ class NamespaceModel(RuleBasedStateMachine):
         command = Publish(folder, output, parts, owner, fence)
         if self.agree(command, done or allowed) and not done:
             moved = {f"{output}/{part.name}": self.there[part.path] for part in parts}
-            self.remove(folder)
             self.add(output, Model(None, owner))
+            self.remove_temporary(folder)
             self.there.update(moved)
 
     @rule(folder=paths, owner=owners, fence=fences)
     def drop(self, folder: str, owner: str, fence: int) -> None:
-        allowed = folder not in self.there or self.held(folder, owner, fence)
-        if self.agree(DropOutput(folder, owner, fence), allowed):
-            self.remove(folder)
+        node = self.there.get(folder, Model())
+        own = node.fence > 0 and node.owner == owner
+        if self.agree(DropOutput(folder, owner, fence), not own or node.fence <= fence) and own:
+            self.remove_temporary(folder)
+
+    @rule(handles=st.lists(st.integers(-1, 20)))
+    def release(self, handles: list[int]) -> None:
+        self.agree(ReleaseChunks(handles), True)
+        assert all(handle not in self.driver.namespace.chunks.pending for handle in handles)
 
     @rule()
     def restart(self) -> None:

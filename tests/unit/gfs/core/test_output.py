@@ -40,7 +40,7 @@ def test_publish_moves_exactly_the_named_files_and_removes_the_folder() -> None:
     assert not prepare(driver)
     kept, other = attempt(driver, "p0"), attempt(driver, "p1")
     publish(driver, "p0")
-    assert driver.paths() == ["/results", "/results/words", "/results/words/p0", "/tmp"]
+    assert driver.paths() == ["/results", "/results/words", "/results/words/p0"]
     assert driver.stat(OUTPUT + "/p0").handles == kept
     assert driver.namespace.is_garbage(other[0])
     assert not driver.namespace.is_garbage(kept[0])
@@ -95,7 +95,21 @@ def test_an_attempt_that_outlives_its_job_leaves_nothing() -> None:
         attempt(driver, "p0")
     with pytest.raises(Fenced):
         publish(driver, "p0")
-    assert driver.paths() == ["/tmp"]
+    assert driver.paths() == []
+
+
+def test_the_folder_of_all_jobs_goes_with_the_last_of_them() -> None:
+    driver = Driver()
+    prepare(driver)
+    driver.do(PrepareOutput("/tmp/job-8", "/other", "job-8", 1))
+    publish(driver)
+    assert driver.paths("/tmp") == ["/tmp/job-8"]
+    driver.do(DropOutput("/tmp/job-8", "job-8", 1))
+    assert driver.paths() == ["/results", "/results/words"]
+    driver.mkdir("/tmp/mine")
+    driver.do(PrepareOutput(FOLDER, "/third", "job-9", 1))
+    driver.do(DropOutput(FOLDER, "job-9", 1))
+    assert driver.paths("/tmp") == ["/tmp/mine"], "what others have put there stays"
 
 
 def test_the_folder_belongs_to_one_job() -> None:
@@ -106,8 +120,17 @@ def test_the_folder_belongs_to_one_job() -> None:
         prepare(driver, 9, "job-8")
     with pytest.raises(AlreadyExists):
         publish(driver, "p0", owner="job-8", fence=9)
+    driver.do(DropOutput(FOLDER, "job-8", 9))
+    publish(driver, "p0")
+
+
+def test_a_job_that_could_not_have_its_folder_has_nothing_to_drop() -> None:
+    driver = Driver()
+    driver.create(FOLDER, make_parents=True)
     with pytest.raises(AlreadyExists):
-        driver.do(DropOutput(FOLDER, "job-8", 9))
+        prepare(driver)
+    driver.do(DropOutput(FOLDER, "job-7", 1))
+    assert driver.paths() == ["/tmp", FOLDER]
 
 
 def test_an_output_that_exists_is_refused_before_and_after_the_work() -> None:
@@ -141,6 +164,7 @@ def test_nothing_else_goes_in_or_out_of_the_folder() -> None:
         Mkdir(FOLDER + "/x"),
         Rename("/mine", FOLDER + "/mine"),
         Rename(FOLDER + "/attempts/p0", "/stolen"),
+        Rename(FOLDER, "/stolen"),
         PrepareOutput(FOLDER + "/x", "/other", "job-8", 1),
         PrepareOutput("/other", FOLDER + "/x", "job-8", 1),
     ):
