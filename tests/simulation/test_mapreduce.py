@@ -259,7 +259,7 @@ def test_a_map_that_raises_fails_the_job_with_traceback_and_record() -> None:
         with pytest.raises(NotFound):
             await client.files.stat("/out")
         await client.world.clock.sleep(2000)
-        assert await client.files.walk("/_jobs") == []
+        assert await client.files.glob("/_jobs") == []
 
     run_user(10, work)
 

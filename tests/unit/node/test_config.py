@@ -96,5 +96,5 @@ def test_a_mistake_is_one_sentence_with_file_and_key(
 
 
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(BadConfiguration, match="cannot be read as a configuration"):
+    with pytest.raises(BadConfiguration, match="cannot be read: No such file"):
         load(tmp_path / "none.toml")

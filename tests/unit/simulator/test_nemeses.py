@@ -2,9 +2,11 @@
 
 import random
 
-from quorate.simulator.nemeses import PARTITIONS, Options, draw
+from quorate.node.roles import ROLES
+from quorate.simulator.nemeses import PARTITIONS, Options, draw, draw_for_nodes
 
 OPTIONS = [draw(random.Random(seed)) for seed in range(1, 51)]
+FOR_NODES = [draw_for_nodes(random.Random(seed)) for seed in range(1, 51)]
 
 
 def test_fifty_seeds_draw_every_kind_of_fault_on_and_off() -> None:
@@ -40,5 +42,17 @@ def test_a_damaged_disk_is_always_one_of_the_nodes() -> None:
         assert options.flip_bit_on is None or options.flip_bit_on in names
 
 
+def test_whole_nodes_meet_deaths_of_each_process_alone_of_none_and_of_all() -> None:
+    assert {role for options in FOR_NODES for role in options.alone} == set(ROLES)
+    assert {len(options.alone) for options in FOR_NODES} == {0, 1, 2, 3}
+    assert {options.clients_take_sides for options in FOR_NODES} == {True, False}
+    assert {options.power_losses for options in FOR_NODES} == {True, False}
+
+
+def test_no_disk_of_whole_nodes_is_damaged_so_every_promise_can_be_kept() -> None:
+    assert {options.flip_bit_on for options in FOR_NODES} == {None}
+
+
 def test_a_seed_draws_the_same_again() -> None:
     assert OPTIONS == [draw(random.Random(seed)) for seed in range(1, 51)]
+    assert FOR_NODES == [draw_for_nodes(random.Random(seed)) for seed in range(1, 51)]

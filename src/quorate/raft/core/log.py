@@ -48,10 +48,6 @@ class Log:
             return self._entries[index - self.base.index - 1].term
         return None
 
-    def matches(self, entry: EntryId) -> bool:
-        """Whether this log has that entry (and so, by log matching, all before it)."""
-        return self.term(entry.index) == entry.term
-
     def is_up_to_date(self, candidate: EntryId) -> bool:
         """Whether a log that ends in ``candidate`` is at least as up to date (Raft §5.4.1)."""
         return (candidate.term, candidate.index) >= (self.last_term, self.last_index)

@@ -1,0 +1,27 @@
+"""The demo, simulated: files are stored and words counted while nodes and processes crash."""
+
+from pathlib import Path
+
+import pytest
+
+from quorate.simulator.__main__ import verdict
+from quorate.simulator.run import run_seed
+from quorate.simulator.workloads.words import WORD_COUNT
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "wordcount.py"
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_files_stay_and_counts_equal_the_sequential_answer_whatever_dies(seed: int) -> None:
+    report = run_seed(seed, "words")
+    assert verdict(report) is None, f"{report.where}\nreplay: {report.replay}"
+    assert report.notes["outputs"] >= 1
+    assert report.simulated_ms >= 30_000
+
+
+def test_a_seed_of_whole_nodes_happens_the_same_again() -> None:
+    assert run_seed(2, "words").digest == run_seed(2, "words").digest
+
+
+def test_the_words_are_counted_by_the_job_of_the_example() -> None:
+    assert EXAMPLE.read_bytes() == WORD_COUNT
