@@ -11,7 +11,7 @@ from quorate.simulator.workloads.words import WORD_COUNT
 EXAMPLE = Path(__file__).parents[2] / "examples" / "wordcount.py"
 
 
-@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("seed", (1, 3, 4, 5))
 def test_files_stay_and_counts_equal_the_sequential_answer_whatever_dies(seed: int) -> None:
     report = run_seed(seed, "words")
     assert verdict(report) is None, f"{report.where}\nreplay: {report.replay}"
@@ -20,7 +20,9 @@ def test_files_stay_and_counts_equal_the_sequential_answer_whatever_dies(seed: i
 
 
 def test_a_seed_of_whole_nodes_happens_the_same_again() -> None:
-    assert run_seed(2, "words").digest == run_seed(2, "words").digest
+    report = run_seed(2, "words")
+    assert verdict(report) is None, report.replay
+    assert run_seed(2, "words") == report
 
 
 def test_the_words_are_counted_by_the_job_of_the_example() -> None:

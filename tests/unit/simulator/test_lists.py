@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -189,7 +190,7 @@ def swap_ordered(rng: random.Random, history: History, values: list[str]) -> boo
     known = {operation.value: operation for operation in history.operations}
     ordered = [
         position
-        for position, (a, b) in enumerate(zip(values, values[1:], strict=False))
+        for position, (a, b) in enumerate(pairwise(values))
         if known[a].ended_ms < known[b].invoked_ms
     ]
     if ordered:

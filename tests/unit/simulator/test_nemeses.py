@@ -54,5 +54,5 @@ def test_no_disk_of_whole_nodes_is_damaged_so_every_promise_can_be_kept() -> Non
 
 
 def test_a_seed_draws_the_same_again() -> None:
-    assert OPTIONS == [draw(random.Random(seed)) for seed in range(1, 51)]
-    assert FOR_NODES == [draw_for_nodes(random.Random(seed)) for seed in range(1, 51)]
+    assert [draw(random.Random(seed)) for seed in range(1, 51)] == OPTIONS
+    assert [draw_for_nodes(random.Random(seed)) for seed in range(1, 51)] == FOR_NODES

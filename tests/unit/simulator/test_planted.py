@@ -60,7 +60,10 @@ def test_no_module_of_the_product_keeps_the_original(bug: PlantedBug) -> None:
 
 def test_a_bug_whose_place_is_gone_says_so() -> None:
     bug = PlantedBug("old", "", ((driver, "no_such_function", print),))
-    with pytest.raises(Bug, match=r"driver\.no_such_function is gone: mend this bug"), bug.planted():
+    with (
+        pytest.raises(Bug, match=r"driver\.no_such_function is gone: mend this bug"),
+        bug.planted(),
+    ):
         raise AssertionError
 
 

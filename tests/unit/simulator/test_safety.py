@@ -29,7 +29,7 @@ from quorate.raft.core.events import Effects, Event, Tick
 from quorate.raft.core.log import Log
 from quorate.raft.core.messages import VoteReply
 from quorate.raft.core.progress import Progress
-from quorate.raft.core.replica import Replica
+from quorate.raft.core.replica import Replica, Role
 from quorate.raft.messages import Envelope, RaftMessages
 from quorate.simulator.checkers.safety import SafetyChecker
 from quorate.simulator.planted.bugs import BUGS
@@ -52,6 +52,21 @@ def leader_called(me: ReplicaId, terms: list[int], term: int) -> Replica:
 def commit(replica: Replica) -> Replica:
     replica.commit_index = replica.log.last_index
     return replica
+
+
+# Who leads.
+
+
+def test_the_leader_is_the_one_elected_last_as_long_as_it_leads() -> None:
+    checker = SafetyChecker()
+    assert checker.leader(GROUP) is None
+    see(checker, leader([1], term=2))
+    second = leader_called(TWO, [1], term=3)
+    see(checker, second)
+    assert checker.leader(GROUP) == TWO
+    assert checker.leader(OTHER_GROUP) is None
+    second.role = Role.FOLLOWER
+    assert checker.leader(GROUP) is None
 
 
 # Election Safety.
@@ -226,7 +241,7 @@ def test_a_second_vote_in_one_term_is_seen_also_over_a_crash() -> None:
     checker.on_vote = voters.append
     wire.vote(ME, TWO, VoteReply(3, True))
     see(checker, follower([1], term=3, voted_for=THREE))  # what it has forgotten, others have not
-    with pytest.raises(Bug, match="One vote a term .*: 1 votes for 2 and for 3 in term 3"):
+    with pytest.raises(Bug, match=r"One vote a term .*: 1 votes for 2 and for 3 in term 3"):
         wire.vote(ME, THREE, VoteReply(3, True))
     assert voters == [ME, ME]
 

@@ -62,6 +62,10 @@ def draw_texts(rng: random.Random) -> dict[str, bytes]:
     }
 
 
+def _output(number: int) -> str:
+    return f"/counts/{number:03d}"
+
+
 class Words:
     """One run of the workload on ``cluster``, with ``clients`` that store files."""
 
@@ -142,7 +146,7 @@ class Words:
                     await self._store(user, f"/more/c{number}/{more}", data)
                 else:
                     await self._read_back(user, rng.choice(list(self._stored)))
-                await user.world.clock.sleep(rng.uniform(0, 2 * PAUSE_MS))
+                await user.world.clock.sleep(rng.uniform(0, 4 * PAUSE_MS))
 
         return work
 
@@ -185,7 +189,7 @@ class Words:
         while any(path not in self._stored for path in self._texts):
             await user.world.clock.sleep(PAUSE_MS)
         while not self._stopping or not self.counted:
-            output = f"/counts/{self.counted}"
+            output = _output(self.counted)
             while not await self._counted(user, output):
                 await user.world.clock.sleep(PAUSE_MS)
             self.counted += 1
@@ -239,7 +243,7 @@ class Words:
         while not self._stopping:
             try:
                 folders = await user.files.list("/counts")
-                for folder in folders[-2:]:
+                for folder in folders[-1:]:  # the newest
                     parts = await user.files.list(folder.path)
                     found = [(part.name, part.size) for part in parts]
                     check(found == sizes, f"Whole or absent: {folder.path} holds {found}")
@@ -261,8 +265,8 @@ class Words:
     async def _verify(self, user: User) -> None:
         await self._read_all(user)
         outputs = [status.path for status in await user.files.list("/counts")]
-        for number in range(self.counted):
-            check(f"/counts/{number}" in outputs, f"Durable: /counts/{number} is lost")
+        for output in map(_output, range(self.counted)):
+            check(output in outputs, f"Durable: {output} is lost")
         for output in outputs:
             await self._right(user, output)
         while await user.files.glob("/_jobs/*"):
