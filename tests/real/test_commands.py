@@ -64,7 +64,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     port = free_port(1)
     directory = tmp_path_factory.mktemp("one") / "cluster"
     with up(directory, "--nodes", "1", "--port", str(port)) as cluster:
-        assert cluster.ready
+        assert cluster.ready, cluster.ended()
         yield Shell(port)
         assert cluster.stop() == (0, "")
 

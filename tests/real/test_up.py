@@ -102,7 +102,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a cluster that ran once."""
     directory = tmp_path_factory.mktemp("stopped") / "cluster"
     with up(directory, "--port", str(free_port())) as cluster:
-        assert cluster.ready
+        assert cluster.ready, cluster.ended()
         assert cluster.stop()[0] == 0
     return directory
 
