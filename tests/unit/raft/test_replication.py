@@ -25,7 +25,7 @@ from raft_replicas import (
 from quorate.base.check import Bug
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import EntryId
-from quorate.raft.core.events import Effects, Outgoing, Persisted, Receive
+from quorate.raft.core.events import Effects, Outgoing, Persisted, Receive, Tick
 from quorate.raft.core.messages import AppendReply, AppendRequest, VoteReply, VoteRequest
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.core.settings import Limits
@@ -138,6 +138,17 @@ def test_a_leader_that_replicates_does_not_wait_for_answers() -> None:
     assert prev_indexes(propose(replica, b"x"), TWO) == [1]
     assert prev_indexes(propose(replica, b"y"), TWO) == [2]
     assert prev_indexes(propose(replica, b"z"), TWO) == [3]
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "next_ms"), [(300.0, 400), (300.5, 400), (399.9, 400), (400.0, 500)]
+)
+def test_the_next_heartbeat_is_due_within_the_interval_at_a_multiple_of_it(
+    now_ms: float, next_ms: float
+) -> None:
+    replica = leader(term=1)
+    take(replica, Tick(), now_ms)
+    assert (replica.role, replica.next_deadline_ms) == (Role.LEADER, next_ms)
 
 
 def test_what_is_under_way_to_one_follower_is_bounded() -> None:
