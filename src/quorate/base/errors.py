@@ -2,7 +2,7 @@
 
 Each says what happened, where, and what to do, in one sentence.  They cross the network as
 ``ErrorInfo`` and are raised on the other side as the same class.  ``exit_code`` is what the
-command line ends with (documented in README, "Exit codes").
+command line ends with (docs/COMMANDS.md, "Exit codes").
 
 Three kinds of failure, three mechanisms: our own bug is a failed ``check`` (base/check.py), a peer
 that misbehaves is a ``ProtocolError`` and loses its connection, the world that fails is an event

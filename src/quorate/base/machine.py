@@ -8,6 +8,7 @@ A state machine is a pure core: no clock, no randomness, no iteration over sets.
 replica judges an expiry alike.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
@@ -59,7 +60,7 @@ class StateMachine(Protocol):
         """The earliest log time at which a tick would change the state, or ``None``."""
 
 
-class TypedMachine:
+class TypedMachine(ABC):
     """The part that all our state machines share: bytes in, typed commands to methods, bytes out.
 
     A subclass names its ``commands`` and ``queries`` and implements ``execute`` and ``answer``,
@@ -74,15 +75,15 @@ class TypedMachine:
         self._commands = union_decoder(self.commands)
         self._queries = union_decoder(self.queries)
 
+    @abstractmethod
     def execute(self, meta: Meta, command: Any) -> object:
-        """Apply one command; subclasses implement it."""
-        raise NotImplementedError
+        """Apply one command."""
 
+    @abstractmethod
     def answer(self, query: Any) -> object:
-        """Answer one query; subclasses implement it."""
-        raise NotImplementedError
+        """Answer one query."""
 
-    def expire(self, meta: Meta) -> None:
+    def expire(self, meta: Meta) -> None:  # noqa: B027 - not every machine has deadlines
         """Judge deadlines at log time ``meta.time_ms``; called before the commands of a batch."""
 
     def apply_batch(self, meta: Meta, commands: Sequence[bytes]) -> list[bytes]:

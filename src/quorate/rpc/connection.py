@@ -10,6 +10,7 @@ says why; other connections do not notice.  A bug of our own found on the way st
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from quorate.base.check import Bug
@@ -28,7 +29,7 @@ HIGH_BACKLOG_BYTES = 16 << 20
 """Above this, what wants to send waits until the transport's buffer is low again."""
 
 
-class Channel:
+class Channel(ABC):
     """One end of a connection; a ``FrameReceiver``.  Each side says what it does with a frame."""
 
     connection: Connection
@@ -49,17 +50,17 @@ class Channel:
 
     # What a side defines.
 
+    @abstractmethod
     def describe(self) -> str:
         """The other end, for the trace."""
-        raise NotImplementedError
 
+    @abstractmethod
     def handle(self, header: Header, payload: memoryview) -> None:
         """One frame; raises ``ProtocolError`` if it should not be there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ended(self, error: Exception | None) -> None:
         """Called once, when no frame will come or leave any more."""
-        raise NotImplementedError
 
     # FrameReceiver.
 

@@ -6,6 +6,7 @@ A cluster is some machines, each with a process of every role, and clients on ma
 the ports is the product's code, and a ``SafetyChecker`` watches each replica.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeAlias
 
@@ -39,7 +40,7 @@ SEGMENT_BYTES = 128 * 1024
 """Small, so that segments are begun and removed in a short run."""
 
 
-class Cluster:
+class Cluster(ABC):
     """Machines ``n1``, ``n2``, …, on each a process of every role; ``raft`` is always one."""
 
     def __init__(
@@ -119,9 +120,9 @@ class Cluster:
 
         return main
 
+    @abstractmethod
     def _main(self, name: str, role: str) -> Main:
         """What a process of ``role`` does, for ever."""
-        raise NotImplementedError
 
 
 ClientWork: TypeAlias = Callable[[World, list[GroupClient]], Coroutine[Any, Any, None]]
