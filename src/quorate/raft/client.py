@@ -6,7 +6,7 @@ answer, with an error that says it was surely not done, or with ``Maybe``.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import TypeVar
 
 from quorate.base.check import check
@@ -26,7 +26,6 @@ from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import World
 
 R = TypeVar("R")
-T = TypeVar("T")
 
 ATTEMPT_MS = 1_500
 """How long one attempt waits before the next address is asked."""
@@ -132,25 +131,13 @@ class GroupClient:
 
     async def _leader(self, request: Request[R], deadline_ms: float, *, changes: bool) -> R:
         """Send ``request`` to whoever leads, again and again until the deadline."""
-
-        async def attempt(target: Address, timeout_ms: float) -> R:
-            return await self._rpc.call(target, request, timeout_ms=timeout_ms)
-
-        return await self._until(attempt, deadline_ms, changes=changes)
-
-    async def _until(
-        self,
-        attempt: Callable[[Address, float], Awaitable[T]],
-        deadline_ms: float,
-        *,
-        changes: bool,
-    ) -> T:
         uncertain = followed = False
         last: Exception | None = None
         while (remaining_ms := deadline_ms - self._world.clock.monotonic_ms()) > 0:
             target = self._target
             try:
-                return await attempt(target, min(remaining_ms, ATTEMPT_MS))
+                timeout_ms = min(remaining_ms, ATTEMPT_MS)
+                return await self._rpc.call(target, request, timeout_ms=timeout_ms)
             except NotLeader as error:
                 last = error
                 leader = error.details.get("leader")
