@@ -117,11 +117,6 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "worker": Address(self.addresses.worker),
         }
 
-    @property
-    def rpc_addresses(self) -> list[Address]:
-        """The doors of all machines, in the order of their names."""
-        return [Address(node.rpc) for node in sorted(self.nodes, key=lambda node: node.name)]
-
 
 def load(path: Path) -> NodeConfig:
     """The configuration in ``path``; raises ``BadConfiguration`` for the first mistake."""

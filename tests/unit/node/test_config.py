@@ -36,7 +36,8 @@ def loaded(folder: Path, text: str) -> NodeConfig:
 def test_paths_are_relative_to_the_file_and_the_doors_in_order_of_names(tmp_path: Path) -> None:
     config = loaded(tmp_path, GOOD)
     assert config.data_path == tmp_path / "data"
-    assert config.rpc_addresses == ["127.0.0.1:7400", "127.0.0.1:7410"]
+    by_name = sorted(config.nodes, key=lambda node: node.name)
+    assert [node.rpc for node in by_name] == ["127.0.0.1:7400", "127.0.0.1:7410"]
     assert config.role_addresses() == {
         "raft": "127.0.0.1:7400",
         "chunkserver": "127.0.0.1:7401",
