@@ -137,7 +137,7 @@ class GfsCluster:
                 CLUSTER,
                 node_id(name),
                 {NAMESPACE_GROUP: (namespace, membership)},
-                rpc.notify,
+                rpc,
                 segment_bytes=SEGMENT_BYTES,
             )
             names = {node_id(n): n for n in self.names}

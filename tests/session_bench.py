@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from quorate.base.codec import Command, Query, encode, result_of
+from quorate.base.codec import Command, Query, decode, encode, result_of
 from quorate.base.errors import BadInput
-from quorate.base.machine import Meta, TypedMachine
+from quorate.base.machine import Meta, TypedMachine, restore_all
 from quorate.raft.sessions import OpenSession, SessionMachine, wrap
 
 
@@ -45,9 +45,10 @@ class Counter(TypedMachine):
     def snapshot(self) -> Iterator[bytes]:
         return iter([encode(self.sum)])
 
-    def restore(self, stream: Iterable[bytes]) -> None:
+    def restore(self, stream: Iterable[bytes]) -> Iterator[None]:
         [record] = stream
-        self.sum = int.from_bytes(record, "big")
+        self.sum = decode(record, int)
+        yield
 
     def digest(self) -> int:
         return self.sum << 32
@@ -84,7 +85,7 @@ class Bench:
         stream = b"".join(self.machine.snapshot())
         other = Bench()
         other.index, other.time_ms = self.index, self.time_ms
-        other.machine.restore([stream[i : i + 7] for i in range(0, len(stream), 7)])
+        restore_all(other.machine, [stream[i : i + 7] for i in range(0, len(stream), 7)])
         return other
 
 

@@ -16,12 +16,16 @@ from typing import Any, Generic, TypeVar, Union, get_args
 
 import msgspec
 
-from quorate.base.errors import ErrorInfo, QuorateError, error_from
+from quorate.base.errors import ErrorInfo, ProtocolError, QuorateError, error_from
 
 R = TypeVar("R")
 
 encode = msgspec.msgpack.Encoder().encode
 """Any message, command or plain value as msgpack bytes."""
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises on bytes that are not what it expects: also text that is not UTF-8, and
+nesting that is deeper than the stack."""
 
 
 class Reply(msgspec.Struct, array_like=True):
@@ -36,7 +40,8 @@ class Command(msgspec.Struct, Generic[R], array_like=True, forbid_unknown_fields
     """A change of a state machine, as it stands in the log; applying it gives an ``R``.
 
     A field that this build does not know is refused, not passed over: a replica that ignored what
-    others obey would part from them.
+    others obey would part from them.  The structs in its fields must forbid unknown ones too: what
+    is passed over may be nested so deep that it depends on the reader's stack whether it is read.
     """
 
 
@@ -60,7 +65,7 @@ def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
 
 
 def decode(data: bytes | memoryview | msgspec.Raw, kind: Any) -> Any:
-    """Bytes back to ``kind`` (a type).  Raises ``msgspec.DecodeError`` on anything else."""
+    """Bytes back to ``kind`` (a type).  Raises one of ``UNREADABLE`` on anything else."""
     return _decoder(kind).decode(data)
 
 
@@ -76,16 +81,26 @@ class Outcome(msgspec.Struct, array_like=True):
     error: ErrorInfo | None = None
 
 
+_DONE = encode(Outcome())
+
+
 def outcome_of(value: object) -> bytes:
     """A value, or a ``QuorateError``, as an encoded ``Outcome``."""
+    if value is None:
+        return _DONE
     if isinstance(value, QuorateError):
         return encode(Outcome(error=value.info()))
-    return encode(Outcome(msgspec.Raw(encode(value))))
+    # A tuple encodes as the array that Outcome is, in one pass with the value.
+    return encode((value, None))
 
 
 def result_of(data: bytes | memoryview | msgspec.Raw, kind: Any) -> Any:
-    """The value in an encoded ``Outcome``; raises the error if it holds one."""
-    outcome: Outcome = decode(data, Outcome)
-    if outcome.error is not None:
-        raise error_from(outcome.error)
-    return decode(outcome.value, kind)
+    """The value in an encoded ``Outcome``; raises the error if it holds one, and
+    ``ProtocolError`` if the bytes are no outcome of this kind."""
+    try:
+        outcome: Outcome = decode(data, Outcome)
+        if outcome.error is None:
+            return decode(outcome.value, kind)
+    except UNREADABLE as error:
+        raise ProtocolError(f"an answer cannot be read: {str(error)[:200]}") from None
+    raise error_from(outcome.error)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from quorate.base.codec import outcome_of, union_decoder
+from quorate.base.codec import UNREADABLE, outcome_of, union_decoder
 from quorate.base.errors import BadInput, QuorateError
 
 
@@ -44,20 +44,40 @@ class StateMachine(Protocol):
         """Answer from the state as it is now, changing nothing."""
 
     def snapshot(self) -> Iterator[bytes]:
-        """The state as pieces of bytes, from a view frozen at this call.
+        """The state as pieces of bytes, frozen at this call in a time that does not depend on its
+        size: a few ms at most (base/frozen.py).
 
-        Batches applied while the iterator is being consumed do not show in it.
+        Batches applied while the iterator is being consumed do not show in it.  Each piece takes
+        little time; what no longer has to be shown is let go, the rest when the iterator is closed.
         """
 
-    def restore(self, stream: Iterable[bytes]) -> None:
-        """Replace the state by that of a ``snapshot``; the pieces may be cut differently."""
+    def restore(self, stream: Iterable[bytes]) -> Iterator[None]:
+        """Replace the state by that of a ``snapshot``; the pieces may be cut differently.
+
+        Exhaust the iterator to be done; it pauses every ``RECORDS_PER_PAUSE`` records or so, so
+        that a large state holds nobody up.  Until then the machine must be given nothing else to
+        do.  Raises ``CorruptData``, and then the state is what it was.
+        """
 
     def digest(self) -> int:
         """64 bits that are equal on two replicas if (and, but for chance, only if) their states
         are; kept up incrementally, so asking is cheap."""
 
     def next_deadline_ms(self) -> int | None:
-        """The earliest log time at which a tick would change the state, or ``None``."""
+        """The earliest log time at which a tick would change the state, or ``None``.
+
+        It may be too early, never too late: the tick then sets it right.  What a tick leaves to do
+        is due at once."""
+
+
+RECORDS_PER_PAUSE = 100
+"""What ``restore`` takes in between two pauses: a millisecond or so."""
+
+
+def restore_all(machine: StateMachine, stream: Iterable[bytes]) -> None:
+    """Restore in one go, where nobody waits meanwhile: tests and tools."""
+    for _ in machine.restore(stream):
+        pass
 
 
 class TypedMachine(ABC):
@@ -89,12 +109,13 @@ class TypedMachine(ABC):
     def apply_batch(self, meta: Meta, commands: Sequence[bytes]) -> list[bytes]:
         self.expire(meta)
         replies = []
+        decode, execute = self._commands.decode, self.execute
         for raw in commands:
             try:
-                reply = outcome_of(self.execute(meta, self._commands.decode(raw)))
+                reply = outcome_of(execute(meta, decode(raw)))
             except QuorateError as error:
                 reply = outcome_of(error)
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 # Refused by every replica alike, in words of our own (the reply is replicated
                 # state): the feature level keeps commands that only some know out of the log.
                 reply = outcome_of(BadInput("not a command of this state machine"))
@@ -106,5 +127,5 @@ class TypedMachine(ABC):
             return outcome_of(self.answer(self._queries.decode(request)))
         except QuorateError as error:
             return outcome_of(error)
-        except msgspec.DecodeError as error:
-            return outcome_of(BadInput(f"not a query of this state machine: {error}"))
+        except UNREADABLE as error:
+            return outcome_of(BadInput(f"not a query of this state machine: {str(error)[:200]}"))

@@ -5,7 +5,9 @@ cut anywhere; ``unpack_records`` finds the records again and refuses a stream th
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+from quorate.base.codec import UNREADABLE, decode
 from quorate.base.errors import CorruptData
 
 _LENGTH_BYTES = 4
@@ -33,3 +35,11 @@ def unpack_records(pieces: Iterable[bytes]) -> Iterator[bytes]:
         del buffer[:start]
     if buffer:
         raise CorruptData("a snapshot ends in the middle of a record; fetch it again")
+
+
+def next_record(records: Iterator[bytes], kind: Any) -> Any:
+    """The next record as a ``kind``; raises ``CorruptData`` if it is none, or there is none."""
+    try:
+        return decode(next(records, b""), kind)
+    except UNREADABLE:
+        raise CorruptData("a snapshot is cut short or damaged; fetch it again") from None

@@ -13,10 +13,11 @@ from typing import Annotated, Any, BinaryIO, TypeVar
 import typer
 from rich.filesize import decimal
 
-from quorate.base.errors import AlreadyExists, BadInput, NotFound
+from quorate.base.errors import AlreadyExists, BadInput, NotFound, ProtocolError
 from quorate.cli.connection import Cluster, with_cluster
 from quorate.cli.output import JsonOption, Progress, print_json, print_table
 from quorate.gfs.client import FileSystem
+from quorate.gfs.core.paths import split
 from quorate.gfs.messages import FileStatus
 
 T = TypeVar("T")
@@ -119,8 +120,7 @@ async def get(
         elif recursive:
             place.mkdir(parents=True, exist_ok=True)
             for below in await files.walk(source):
-                relative = PurePosixPath(below.path).relative_to(PurePosixPath(status.path))
-                copies.append((below, place / relative))
+                copies.append((below, place / _relative(below.path, status.path)))
         else:
             raise BadInput(f"{source} is a directory: add -r to copy all that is in it.")
     with Progress("get", sum(status.size for status, _ in copies), unit_bytes=True) as progress:
@@ -238,6 +238,15 @@ def _short(status: FileStatus) -> dict[str, Any]:
         "type": status.type,
         "size": status.size,
     }
+
+
+def _relative(path: str, directory: str) -> PurePosixPath:
+    """``path`` as it lies below ``directory``; both came over the network, so what would lead out
+    of the directory is refused."""
+    parts, above = split(path), split(directory)
+    if len(parts) <= len(above) or parts[: len(above)] != above:
+        raise ProtocolError(f"the cluster lists {path!r} below {directory!r}, where it cannot be.")
+    return PurePosixPath(*parts[len(above) :])
 
 
 def _join(directory: str, name: str) -> str:

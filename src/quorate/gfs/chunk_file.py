@@ -16,7 +16,7 @@ from quorate.base.checksum import crc32c
 from quorate.base.errors import CorruptData
 from quorate.base.ids import ClusterId, NodeId
 from quorate.gfs.core.blocks import bad_block, block_count
-from quorate.gfs.core.commands import BLOCK_BYTES
+from quorate.gfs.core.commands import BLOCK_BYTES, MAX_CHUNK_BYTES
 from quorate.runtime.ports import File
 
 MAGIC = b"quochunk"
@@ -89,6 +89,8 @@ def read_head(file: File, owner: ChunkOwner, handle: int) -> ChunkHead:
         raise CorruptData(f"{where} was written by another cluster or machine: it is not used")
     if found != handle or chunk_version != CHUNK_VERSION:
         raise CorruptData(f"{where} holds chunk {found:016x}, version {chunk_version}")
+    if not HEADER_BYTES + 4 * block_count(length) <= offset <= data_offset(MAX_CHUNK_BYTES):
+        raise CorruptData(f"{where} has a header that does not fit {length} bytes")
     table = file.read(HEADER_BYTES, offset - HEADER_BYTES)
     if len(table) != offset - HEADER_BYTES or crc32c(table) != table_crc:
         raise CorruptData(f"{where} has a damaged table of checksums")

@@ -21,7 +21,8 @@ def check_piece(request: WriteChunk, length: int, name: str) -> None:
     aligned = request.offset % BLOCK_BYTES == 0 and request.capacity % BLOCK_BYTES == 0
     inside = length > 0 <= request.offset and end <= request.capacity <= MAX_CHUNK_BYTES
     ends = end == request.total if request.total else length % BLOCK_BYTES == 0
-    if not (aligned and inside and ends and len(request.checksums) == block_count(length)):
+    whole = len(request.checksums) == block_count(length)
+    if not (request.handle > 0 and aligned and inside and ends and whole):
         raise BadInput(
             f"a piece of {length} bytes at {request.offset} of chunk {request.handle:016x}"
             f" does not fit; {name} did not store it"

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from quorate.base.errors import (
     BadInput,
     CorruptData,
+    ProtocolError,
     QuorateError,
     Unavailable,
 )
@@ -78,6 +79,10 @@ class FileReader:
         request = LocateFile(self._path, offset, PREFETCH, self._file)
         timeout_ms = deadline.remaining_ms()
         located = await self._access.group.call_leader(request, timeout_ms=timeout_ms)
+        index = offset // located.chunk_bytes if located.chunk_bytes > 0 else -1
+        there = located.first <= index < located.first + len(located.chunks)
+        if index < 0 or (offset < located.size and not there):
+            raise ProtocolError(f"{self._path}: the master named other chunks than were asked for")
         self._file, self._size = located.file, located.size
         self._chunk_bytes = located.chunk_bytes
         self._chunks = dict(enumerate(located.chunks, located.first))

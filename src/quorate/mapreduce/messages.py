@@ -8,6 +8,7 @@ import msgspec
 from quorate.base.codec import Reply, Request
 from quorate.mapreduce.core.commands import (
     Attempt,
+    Bytes,
     JobProgress,
     MapOutputLost,
     Range,
@@ -74,7 +75,7 @@ class MapOutput(msgspec.Struct, array_like=True, frozen=True):
 
     attempt: int
     address: str
-    region_bytes: int
+    region_bytes: Bytes
 
 
 class MapOutputs(Reply):

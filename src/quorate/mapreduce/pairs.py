@@ -22,12 +22,13 @@ from typing import Any
 import msgspec
 
 from quorate.base.checksum import crc32c
-from quorate.base.codec import decode, encode
+from quorate.base.codec import UNREADABLE, decode, encode
 from quorate.base.errors import CorruptData, JobFailed
 
 _BLOCK_KEYS = 4096
 _HEADER = struct.Struct(">II")
 _SHOWN_CHARACTERS = 200
+_PLAIN_KEYS = frozenset((str, bytes, int, float, bool))
 
 _ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
@@ -160,8 +161,13 @@ def read_region(region: bytes) -> Iterator[tuple[list[Any], list[list[Any]]]]:
         payload = view[position : position + length]
         if len(payload) < length or crc32c(payload) != checksum:
             raise CorruptData("the checksum of a region of map output does not fit")
-        keys, values = decode(payload, tuple[list[Any], list[list[Any]]])
-        if list in set(map(type, keys)):
+        try:
+            keys, values = decode(payload, tuple[list[Any], list[list[Any]]])
+        except UNREADABLE as error:
+            raise CorruptData(f"a region of map output cannot be read: {error}") from None
+        if len(keys) != len(values):
+            raise CorruptData(f"a region of map output has {len(keys)} keys, {len(values)} values")
+        if not _PLAIN_KEYS.issuperset(map(type, keys)):
             keys = [_key_of(key) for key in keys]
         yield keys, values
         position += length
@@ -169,7 +175,11 @@ def read_region(region: bytes) -> Iterator[tuple[list[Any], list[list[Any]]]]:
 
 def _key_of(key: Any) -> Any:
     """Msgpack knows no tuples: an array among the keys was one."""
-    return tuple(map(_key_of, key)) if isinstance(key, list) else key
+    if isinstance(key, list):
+        return tuple(map(_key_of, key))
+    if type(key) not in _PLAIN_KEYS:
+        raise CorruptData(f"a region of map output has the key {shown(key)}, which cannot be one")
+    return key
 
 
 def merge_regions(regions: Iterable[bytes]) -> dict[Any, list[Any]]:

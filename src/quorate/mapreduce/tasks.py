@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from quorate.base.codec import decode, encode
+from quorate.base.codec import UNREADABLE, decode, encode
 from quorate.base.errors import CorruptData, JobFailed
 from quorate.mapreduce.job_file import JobFunctions, Line, failure, load
 from quorate.mapreduce.pairs import (
@@ -120,7 +120,11 @@ def run_task(disk: Disk, request: bytes) -> bytes:
 
 
 def decode_result(reply: bytes) -> Result:
-    result: Result = decode(reply, Result)
+    """What a task process answered; raises ``CorruptData`` if that is no result."""
+    try:
+        result: Result = decode(reply, Result)
+    except UNREADABLE as error:
+        raise CorruptData(f"a task process answered with what is no result: {error}") from None
     return result
 
 

@@ -24,7 +24,9 @@
 
     [raft]
     heartbeat_interval_ms = 100
-    election_timeout_ms = 1000
+    election_timeout_ms = 600
+    lease = false
+    max_clock_drift = 0.1
 
 Every mistake is one ``BadConfiguration`` that names the file and the key.
 """
@@ -42,6 +44,9 @@ from quorate.base.ids import Address
 from quorate.raft.core.settings import Timing
 from quorate.runtime.real.network import is_loopback, split_address
 from quorate.runtime.real.tls import TlsPaths
+
+MAX_TASKS = 1024
+MAX_ELECTION_TIMEOUT_MS = 3_600_000
 
 
 class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,13 +78,6 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tasks: int = msgspec.field(default_factory=lambda: os.cpu_count() or 1)
 
 
-class RaftTimes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Milliseconds; the same on all machines of a cluster."""
-
-    heartbeat_interval_ms: int = 100
-    election_timeout_ms: int = 1000
-
-
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One machine's configuration as it was checked; ``data_dir`` and TLS paths are absolute."""
 
@@ -89,7 +87,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodes: tuple[Member, ...]
     tls: TlsSettings | None = None
     worker: WorkerSettings = WorkerSettings()
-    raft: RaftTimes = RaftTimes()
+    raft: Timing = Timing()
+    """The same on all machines of a cluster."""
 
     @property
     def data_path(self) -> Path:
@@ -98,10 +97,6 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def disk_path(self, role: str) -> Path:
         """The directory of the process of ``role``."""
         return self.data_path / role
-
-    @property
-    def timing(self) -> Timing:
-        return Timing(self.raft.heartbeat_interval_ms, self.raft.election_timeout_ms)
 
     @property
     def tls_paths(self) -> TlsPaths | None:
@@ -121,7 +116,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load(path: Path) -> NodeConfig:
     """The configuration in ``path``; raises ``BadConfiguration`` for the first mistake."""
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadConfiguration(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -137,7 +132,7 @@ def load(path: Path) -> NodeConfig:
 def _parsed(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadConfiguration(f"{path} is not TOML: {error}.") from error
 
 
@@ -184,13 +179,27 @@ def _check(path: Path, config: NodeConfig) -> None:
             f"{config.addresses.rpc!r} has another port than {config.name!r} has in [[nodes]]"
             f" ({entry.rpc})",
         )
-    if config.worker.tasks < 1:
-        refuse("worker.tasks", "must be at least 1")
+    if not 1 <= config.worker.tasks <= MAX_TASKS:
+        refuse("worker.tasks", f"must be 1 to {MAX_TASKS}")
     times = config.raft
     if times.heartbeat_interval_ms < 1:
         refuse("raft.heartbeat_interval_ms", "must be at least 1")
-    if times.election_timeout_ms < 3 * times.heartbeat_interval_ms:
-        refuse("raft.election_timeout_ms", "must be at least three heartbeat intervals")
+    if not 3 * times.heartbeat_interval_ms <= times.election_timeout_ms <= MAX_ELECTION_TIMEOUT_MS:
+        refuse(
+            "raft.election_timeout_ms",
+            f"must be at least three heartbeat intervals and at most {MAX_ELECTION_TIMEOUT_MS}",
+        )
+    if not 0 <= times.max_clock_drift <= 0.5:
+        refuse("raft.max_clock_drift", "must be a share from 0 to 0.5")
+    for key, place in _places(config).items():
+        if "\0" in place:
+            refuse(key, f"{place!r} is no path")
+
+
+def _places(config: NodeConfig) -> dict[str, str]:
+    """What names a file or folder, by key."""
+    tls = {} if config.tls is None else msgspec.structs.asdict(config.tls)
+    return {"data_dir": config.data_dir} | {f"tls.{key}": path for key, path in tls.items()}
 
 
 def _own(config: NodeConfig) -> dict[str, str]:

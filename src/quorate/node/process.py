@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import msgspec
 
+from quorate.base.codec import UNREADABLE
 from quorate.base.errors import QuorateError
 from quorate.base.ids import Address, NodeId
 from quorate.node.config import NodeConfig, load
@@ -77,7 +78,7 @@ def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str)
         machine=machine,
         address=config.role_addresses()[role],
         doors={NodeId(number): Address(rpc[name]) for number, name in enumerate(machine.names, 1)},
-        timing=config.timing,
+        timing=config.raft,
         tasks=config.worker.tasks,
         processes=lambda: _read_processes(config.data_path / PROCESSES_FILE),
     )
@@ -86,7 +87,7 @@ def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str)
 def _read_processes(path: Path) -> list[RunningProcess]:
     try:
         return _processes.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *UNREADABLE):
         return []
 
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from quorate.base.codec import UNREADABLE
 from quorate.base.errors import ErrorInfo, QuorateError
 
 PROCESSES_FILE = "processes.json"
@@ -45,7 +46,7 @@ def parse(line: bytes) -> Report | None:
     try:
         found: Report = _decoder.decode(line)
         return found
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return None
 
 

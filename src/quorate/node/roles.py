@@ -34,6 +34,8 @@ from quorate.runtime.ports import World
 
 PEER_TIMEOUT_MS = 1_000
 PEER_PAUSE_MS = 1_000
+HAND_OVER_MS = 500
+"""How long a process that is to stop tries to let another lead."""
 
 
 def _no_processes() -> list[RunningProcess]:
@@ -73,18 +75,18 @@ class Setting:
 class Role:
     """A started role: what listens, and what ends with it."""
 
-    def __init__(
-        self, server: RpcServer, rpc: RpcClient, stop: Callable[[], None] | None = None
-    ) -> None:
+    def __init__(self, server: RpcServer, rpc: RpcClient, node: RaftNode | None = None) -> None:
         self._server = server
         self._rpc = rpc
-        self._stop = stop
+        self._node = node
 
     async def close(self) -> None:
-        """Stop in order: refuse what comes, then take no further step."""
+        """Stop in order: let others lead, refuse what comes, then take no further step."""
+        if self._node is not None:
+            await self._node.hand_over(timeout_ms=HAND_OVER_MS)
         await self._server.close()
-        if self._stop is not None:
-            self._stop()
+        if self._node is not None:
+            self._node.stop()
         await self._rpc.close()
 
 
@@ -101,7 +103,7 @@ async def start_raft(setting: Setting) -> Role:
             NAMESPACE_GROUP: (namespace, _membership(setting, NAMESPACE_GROUP)),
             JOBS_GROUP: (jobs, _membership(setting, JOBS_GROUP)),
         },
-        rpc.notify,
+        rpc,
         timing=setting.timing,
         segment_bytes=setting.segment_bytes,
         observer=setting.observer,
@@ -119,7 +121,7 @@ async def start_raft(setting: Setting) -> Role:
     server = RpcServer(world, setting.identity("raft"), requests, node.server.notices)
     await server.start(setting.address)
     world.spawn(_refuse_wrong_cluster(setting, rpc), "comparison of clusters")
-    return Role(server, rpc, node.stop)
+    return Role(server, rpc, node)
 
 
 async def start_chunkserver(setting: Setting) -> Role:

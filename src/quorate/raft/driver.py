@@ -1,8 +1,9 @@
 """What is done about the effects of a step, and in which order: durability, written once.
 
 Rules (DESIGN §3; etcd's and TigerBeetle's, too):
-* A vote, the request for votes that follows a vote for oneself, and the acknowledgement of an
-  append leave only when all that was written before them is on the synced disk.
+* A vote, and the request for votes that follows a vote for oneself, leave only when all that was
+  written before them is on the synced disk; an acknowledgement when the term and the entries it
+  speaks of are.  So a heartbeat that brings no entries is answered also while the disk is slow.
 * AppendRequests leave at once: the leader's own write runs in parallel with its followers'.  Its
   own ``match_index`` moves by ``Persisted``, like everybody's.
 * One log a node: what all its groups write in a turn of the loop, and while a sync runs, is one
@@ -22,11 +23,34 @@ from typing import Protocol
 from quorate.base.check import check
 from quorate.base.errors import ProtocolError
 from quorate.base.ids import Address, GroupId, ReplicaId
-from quorate.raft.core.entries import Entry
-from quorate.raft.core.events import Effects, Event, Outgoing, Persisted, Propose, Receive, Tick
-from quorate.raft.core.messages import AppendReply, AppendRequest, Message, VoteReply, VoteRequest
+from quorate.raft.core.entries import Entry, Snapshot
+from quorate.raft.core.events import (
+    Compact,
+    Effects,
+    Event,
+    Outgoing,
+    PeerLost,
+    Persisted,
+    Propose,
+    Read,
+    ReadReady,
+    Receive,
+    SnapshotInstalled,
+    SnapshotTaken,
+    Tick,
+    Transfer,
+)
+from quorate.raft.core.messages import (
+    AppendReply,
+    AppendRequest,
+    InstallReply,
+    Message,
+    VoteReply,
+    VoteRequest,
+)
 from quorate.raft.core.replica import Replica
 from quorate.raft.core.step import step
+from quorate.raft.core.validation import refusal
 from quorate.raft.messages import Envelope, RaftMessages
 from quorate.raft.observer import Observer
 from quorate.raft.wal import Wal
@@ -42,22 +66,33 @@ class Owner(Protocol):
     def advanced(self) -> None:
         """Role, term, leader or commit index may have changed."""
 
+    def reads_ready(self, reads: list[ReadReady]) -> None:
+        """What ``Driver.read`` asked for."""
 
-def waits_for_disk(message: Message) -> bool:
-    """Whether a message promises something that a crash must not take back."""
+    def install(self, source: ReplicaId, snapshot: Snapshot) -> None:
+        """``source`` offers what this replica's log lacks; ``Driver.snapshot_installed`` when it is
+        here."""
+
+
+def waits_for_disk(message: Message, durable_index: int, durable_term: bool) -> bool:
+    """Whether a message promises something that a crash could still take back.
+
+    ``durable_term``: the term and the vote are on the disk.
+    """
     match message:
-        case AppendRequest():
-            return False
         case AppendReply():
-            return True
+            return not durable_term or message.match_index > durable_index
+        case InstallReply():
+            return not durable_term
         case VoteReply() | VoteRequest():
             return not message.pre_vote
+    return False
 
 
 class _Hosted:
     """A replica on this node, and where its messages go."""
 
-    __slots__ = ("addresses", "group", "owner", "replica", "synced_write")
+    __slots__ = ("addresses", "group", "owner", "replica", "state_write", "synced_write")
 
     def __init__(
         self, group: GroupId, replica: Replica, addresses: dict[ReplicaId, Address], owner: Owner
@@ -66,6 +101,8 @@ class _Hosted:
         self.replica = replica
         self.addresses = addresses
         self.owner = owner
+        self.state_write = 0
+        """The number of the last write that held a term or vote."""
         self.synced_write = 0
 
 
@@ -100,6 +137,8 @@ class Driver:
         check(group not in self._hosted, f"group {group} is already here")
         self._hosted[group] = _Hosted(group, replica, addresses, owner)
         self._arm(replica.next_deadline_ms)
+        if self._wal.pending:  # a start may have cut the log
+            self._flush_soon()
 
     def stop(self) -> None:
         """Take no further step; what is being written may or may not reach the disk."""
@@ -112,16 +151,26 @@ class Driver:
     def receive(self, notice: RaftMessages) -> None:
         """Messages from another node; those for a replica that is not here are dropped.
 
-        Raises ``ProtocolError``, and takes none of them, if one is not what a correct peer sends.
+        Raises ``ProtocolError`` at the first that no correct peer sends, and takes no more.
         """
-        for envelope in notice.envelopes:
-            if isinstance(envelope.message, AppendRequest):
-                validate(envelope.message)
-        for envelope in notice.envelopes:
-            hosted = self._hosted.get(envelope.group)
-            if hosted is not None and hosted.replica.replica == envelope.receiver:
+        try:
+            for envelope in notice.envelopes:
+                hosted = self._hosted.get(envelope.group)
+                if hosted is None or hosted.replica.replica != envelope.receiver:
+                    continue
+                why = refusal(hosted.replica, envelope.sender, envelope.message)
+                if why is not None:
+                    raise ProtocolError(f"group {envelope.group}, from {envelope.sender}: {why}")
                 self._step(hosted, Receive(envelope.sender, envelope.message))
-        self._send_out()
+        finally:
+            self._send_out()
+
+    def connection_lost(self, address: Address) -> None:
+        """The connection with the process at ``address`` ended; it has probably, too."""
+        for hosted in self._hosted.values():
+            leader = hosted.replica.leader
+            if hosted.addresses.get(leader) == address and leader != hosted.replica.replica:
+                self._step(hosted, PeerLost(leader))
 
     def propose(self, group: GroupId, commands: list[bytes]) -> int | None:
         """Append one entry for each of ``commands``; the index of the first, or ``None`` if this
@@ -130,6 +179,32 @@ class Driver:
         accepted = self._step(hosted, Propose(commands)).accepted
         self._flush_soon()
         return hosted.replica.log.last_index - len(commands) + 1 if accepted else None
+
+    def read(self, group: GroupId, number: int) -> None:
+        """Find the index that a linearizable read must see; ``Owner.reads_ready`` tells, unless the
+        question or the answer is lost."""
+        self._take(group, Read(number))
+
+    def transfer(self, group: GroupId, target: ReplicaId) -> None:
+        """Hand leadership over, if this replica has it and ``target`` can take it."""
+        self._take(group, Transfer(target))
+
+    def snapshot_taken(self, group: GroupId, snapshot: Snapshot) -> None:
+        """A snapshot of this replica's state is on the synced disk."""
+        self._take(group, SnapshotTaken(snapshot))
+
+    def snapshot_installed(self, group: GroupId, snapshot: Snapshot) -> None:
+        """One that was offered is on the synced disk."""
+        self._take(group, SnapshotInstalled(snapshot))
+
+    def compact(self, group: GroupId, max_entries: int) -> bool:
+        """Cut a piece off the log; whether there may be more to cut."""
+        return self._take(group, Compact(max_entries)).cut is not None
+
+    def _take(self, group: GroupId, event: Event) -> Effects:
+        effects = self._step(self._hosted[group], event)
+        self._flush_soon()
+        return effects
 
     # What goes out.
 
@@ -143,18 +218,32 @@ class Driver:
         if effects.write:
             if effects.hard_state is not None:
                 self._wal.set_state(hosted.group, effects.hard_state)
+                hosted.state_write = effects.write
             self._wal.append(hosted.group, effects.entries)
             self._flush_soon()
-        writing = self._syncing or self._wal.pending
-        for outgoing in effects.messages:
-            if writing and waits_for_disk(outgoing.message):
-                self._hold(hosted, outgoing)
-            else:
-                self._post(hosted, outgoing)
+        if effects.cut is not None:
+            self._wal.cut(hosted.group, effects.cut.index, effects.cut.term)
+            self._flush_soon()
+        if effects.messages:
+            self._dispatch(hosted, effects.messages)
         if replica.next_deadline_ms < self._timer_ms:
             self._arm(replica.next_deadline_ms)
         hosted.owner.advanced()
+        if effects.reads:
+            hosted.owner.reads_ready(effects.reads)
+        if effects.install is not None and isinstance(event, Receive):
+            hosted.owner.install(event.sender, effects.install)
         return effects
+
+    def _dispatch(self, hosted: _Hosted, messages: list[Outgoing]) -> None:
+        writing = self._syncing or self._wal.pending
+        durable_index = hosted.replica.durable_index
+        durable_term = hosted.state_write <= hosted.synced_write
+        for outgoing in messages:
+            if writing and waits_for_disk(outgoing.message, durable_index, durable_term):
+                self._hold(hosted, outgoing)
+            else:
+                self._post(hosted, outgoing)
 
     def _hold(self, hosted: _Hosted, outgoing: Outgoing) -> None:
         """Until all that was written before it is on the disk."""
@@ -189,6 +278,8 @@ class Driver:
         outbox, self._outbox = self._outbox, {}
         for address, envelopes in outbox.items():
             for notice in _notices(envelopes):
+                if self._observer is not None:
+                    self._observer.sent(address, notice)
                 self._notify(address, notice)
 
     async def _sync(self) -> None:
@@ -260,15 +351,3 @@ def _notices(envelopes: list[Envelope]) -> list[RaftMessages]:
 def _size(message: Message) -> int:
     entries: Sequence[Entry] = message.entries if isinstance(message, AppendRequest) else ()
     return 64 + sum(len(entry.data) + 32 for entry in entries)
-
-
-def validate(message: AppendRequest) -> None:
-    """Refuse what no correct peer sends: raises ``ProtocolError``, nothing is changed."""
-    index, term = message.prev_log_index, message.prev_log_term
-    for entry in message.entries:
-        if entry.index != index + 1 or not term <= entry.term <= message.term:
-            raise ProtocolError(
-                f"entries out of order: index {entry.index} of term {entry.term} after index"
-                f" {index} of term {term}, in term {message.term}"
-            )
-        index, term = entry.index, entry.term

@@ -7,30 +7,42 @@ Rules:
 * Log time is max(previous log time, the time that the proposer stamped): it never runs back.  Nor
   does it stand still: where a wall clock is behind it, log time goes on at half pace, so that what
   is to expire does, and the clock catches up.
-* A query rides on an entry of its own turn: when that entry is applied here, everything that was
-  committed before is in the state.
+* A query waits for the index that ``core/reads.py`` finds for it: when that is applied here,
+  everything that was committed before the query came is in the state.
 * An answer is given when the proposal's entry is applied.  A leader that steps down answers *maybe*
   at once; its clients ask the next one with the same sequence number.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 
 from quorate.base.check import check
 from quorate.base.codec import Command, Query, decode, encode, reply_type, result_of
-from quorate.base.errors import DeadlineExceeded, Maybe, NotLeader, Overloaded, QuorateError
+from quorate.base.errors import (
+    BadInput,
+    DeadlineExceeded,
+    Maybe,
+    NotLeader,
+    Overloaded,
+    QuorateError,
+    Unavailable,
+)
 from quorate.base.ids import GROUP_NAMES, Address, GroupId, ReplicaId
-from quorate.base.machine import Meta, StateMachine
-from quorate.raft.core.entries import Entry, EntryKind
+from quorate.base.machine import Meta
+from quorate.raft.core.entries import ENTRY_BYTES, Entry, EntryKind, Snapshot
+from quorate.raft.core.events import ReadReady
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.driver import Driver
 from quorate.raft.messages import GroupStatus
 from quorate.raft.observer import Observer
+from quorate.raft.reads import Reads, Waiting
 from quorate.raft.sessions import SessionMachine, wrap
+from quorate.raft.snapshots import SnapshotStore
+from quorate.raft.snapshotter import BulkCaller, Snapshotter
 from quorate.runtime.ports import Timer, World
 
 R = TypeVar("R")
@@ -56,13 +68,12 @@ class LogBatch(msgspec.Struct, array_like=True):
 
 
 @dataclass(slots=True)
-class _Waiting:
-    """Those who wait for one entry: a future for each of its commands, and queries."""
+class _Proposed:
+    """Those who wait for one entry: a future for each of its commands."""
 
     term: int
     command_bytes: int
     commands: list["asyncio.Future[bytes]"]
-    queries: list[tuple[bytes | None, "asyncio.Future[bytes]"]] = field(default_factory=list)
 
 
 class Group:
@@ -73,37 +84,47 @@ class Group:
         world: World,
         driver: Driver,
         group: GroupId,
-        machine: StateMachine,
+        sessions: SessionMachine,
         replica: Replica,
         addresses: dict[ReplicaId, Address],
+        store: SnapshotStore,
+        caller: BulkCaller,
         observer: Observer | None = None,
     ) -> None:
+        """``sessions`` has the state of the replica's snapshot."""
         self.group = group
-        self.machine = machine
-        self._sessions = SessionMachine(machine)
+        self.machine = sessions.inner
+        self._sessions = sessions
         self._world = world
         self._driver = driver
         self._replica = replica
         self._addresses = addresses
         self._observer = observer
-        self.last_applied = replica.log.base.index
+        self.last_applied = 0
         self.time_ms = 0
         self._time_since_ms = 0.0
         """When (monotonic) log time became ``time_ms`` here."""
         self._queue: list[tuple[bytes, asyncio.Future[bytes]]] = []
-        self._queries: list[tuple[bytes | None, asyncio.Future[bytes]]] = []
-        self._waiting: dict[int, _Waiting] = {}
-        self._waiting_count = 0
+        self._queries: list[Waiting] = []
+        self._proposed: dict[int, _Proposed] = {}
+        self._proposed_count = 0
         self._command_bytes = 0
         """Of all commands that are not yet answered."""
+        self._reads = Reads(world, driver, group, sessions.query)
+        self._snapshotter = Snapshotter(
+            world, driver, group, sessions, replica, addresses, store, caller, self._restored
+        )
         self._due: set[str] = set()
-        self._leads_since: int | None = None
-        """The index of this leader's own first entry; ``None`` while it does not lead."""
         self.is_leader = False
+        """It leads, and has applied its own first entry."""
+        self._leads = False
         self._tick_timer: Timer | None = None
         self._tick_ms: int | None = None
         self._leadership_callbacks: list[Callable[[bool], None]] = []
         self._applied_callbacks: list[Callable[[], None]] = []
+        self._stepped_down: list[asyncio.Future[None]] = []
+        if replica.snapshot is not None:
+            self._restored(replica.snapshot)
         driver.host(group, replica, addresses, self)
 
     # What services ask.
@@ -155,6 +176,29 @@ class Group:
         ``query`` does."""
         await self._within(self.ask(None), timeout_ms, changes=False)
 
+    async def transfer(self, target: ReplicaId | None = None, *, timeout_ms: float) -> None:
+        """Hand leadership over to ``target``, or to who has most of the log; returns when this
+        replica no longer leads.
+
+        Raises ``NotLeader``, ``BadInput`` if there is no such other replica, or ``Unavailable`` if
+        it did not take over in time: then this replica goes on leading.
+        """
+        self.require_leader()
+        peers = self._replica.peers
+        if not peers or target not in (None, *peers):
+            raise BadInput(f"group {self.name} has no other replica {target or 'at all'}")
+        target = target or self._replica.successor
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._stepped_down.append(future)
+        self._driver.transfer(self.group, target)
+        try:
+            async with asyncio.timeout(timeout_ms / 1000):
+                await future
+        except TimeoutError:
+            raise Unavailable(
+                f"replica {target} did not take over group {self.name} within {timeout_ms:.0f} ms"
+            ) from None
+
     def status(self) -> GroupStatus:
         replica = self._replica
         return GroupStatus(
@@ -167,31 +211,40 @@ class Group:
             self.last_applied,
             replica.log.last_index,
             self._sessions.digest(),
+            replica.log.base.index + 1,
+            replica.snapshot.id.index if replica.snapshot is not None else 0,
         )
 
     # Commands and queries come in.
 
     def submit(self, command: bytes) -> "asyncio.Future[bytes]":
         """An encoded ``WrappedCommand``; the future gives its encoded ``Outcome``."""
+        self._require_leading()
         self._admit(len(command))
         self._command_bytes += len(command)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        if not self._queue:
+            self._later("propose", self._propose)
         self._queue.append((command, future))
-        self._later("propose", self._propose)
         return future
 
-    def ask(self, query: bytes | None) -> "asyncio.Future[bytes]":
-        """An encoded query, or ``None`` for a barrier."""
+    def ask(self, query: bytes | None, *, anywhere: bool = False) -> "asyncio.Future[bytes]":
+        """An encoded query, or ``None`` for a barrier; ``anywhere``: also where nobody leads."""
+        if not anywhere:
+            self._require_leading()
         self._admit(0)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        if not self._queries:
+            self._later("read", self._read)
         self._queries.append((query, future))
-        self._later("propose", self._propose)
         return future
 
-    def _admit(self, command_bytes: int) -> None:
+    def _require_leading(self) -> None:
         if self._replica.role is not Role.LEADER:
             raise self._not_leader()
-        waiting = self._waiting_count + len(self._queue) + len(self._queries)
+
+    def _admit(self, command_bytes: int) -> None:
+        waiting = self._proposed_count + len(self._queue) + self._reads.count + len(self._queries)
         waiting_bytes = self._command_bytes + command_bytes
         if waiting >= MAX_WAITING or waiting_bytes > MAX_WAITING_BYTES:
             raise Overloaded(
@@ -225,51 +278,77 @@ class Group:
         self._due.discard(what)
         work()
 
-    def _propose(self) -> None:
-        """All that came in this turn, as few entries as their bounds allow."""
-        queue, self._queue = self._queue, []
+    def _read(self) -> None:
+        """All queries that came in this turn, as one read."""
         queries, self._queries = self._queries, []
+        self._reads.ask(queries)
+
+    def _propose(self) -> None:
+        """All commands that came in this turn, as few entries as their bounds allow."""
+        queue, self._queue = self._queue, []
         batches = _cut(queue)
-        if not batches and queries:
-            batches = [[]]
         now_ms = self._now_ms()
         data = [encode(LogBatch(now_ms, [command for command, _ in batch])) for batch in batches]
-        first = self._driver.propose(self.group, data) if data else None
+        first = self._driver.propose(self.group, data)
         if first is None:
             self._command_bytes -= sum(len(command) for command, _ in queue)
-            for _, future in (*queue, *queries):
+            for _, future in queue:
                 _fail(future, self._not_leader())
             return
-        for offset, batch in enumerate(batches):
+        for index, batch in enumerate(batches, first):
             command_bytes = sum(len(command) for command, _ in batch)
-            waiting = _Waiting(self.term, command_bytes, [future for _, future in batch])
-            if offset == len(batches) - 1:
-                waiting.queries = queries
-            self._waiting[first + offset] = waiting
-            self._waiting_count += len(waiting.commands) + len(waiting.queries)
+            futures = [future for _, future in batch]
+            self._proposed[index] = _Proposed(self.term, command_bytes, futures)
+            self._proposed_count += len(futures)
 
     # Entries come out.
 
     def advanced(self) -> None:
         """The driver's word that the replica has changed."""
-        leads = self._replica.role is Role.LEADER
-        if leads and self._leads_since is None:
-            self._leads_since = self._replica.log.last_index
-        elif not leads and self._leads_since is not None:
-            self._leads_since = None
-            self._step_down()
-        if self._replica.commit_index > self.last_applied:
+        replica = self._replica
+        leads = replica.role is Role.LEADER
+        if leads is not self._leads:
+            self._leads = leads
+            if not leads:
+                self._step_down()
+        if replica.commit_index > self.last_applied:
             self._later("apply", self._apply)
 
+    def reads_ready(self, reads: list[ReadReady]) -> None:
+        """The driver's word that queries may be answered from a certain index on."""
+        self._reads.ready(reads, self.last_applied)
+
+    def install(self, source: ReplicaId, snapshot: Snapshot) -> None:
+        """The driver's word that the leader offers a snapshot in place of its log."""
+        self._snapshotter.install(source, snapshot)
+
+    def _restored(self, snapshot: Snapshot) -> None:
+        """The state is that of ``snapshot``."""
+        self.last_applied = snapshot.id.index
+        self.time_ms = snapshot.time_ms
+        self._time_since_ms = self._world.clock.monotonic_ms()
+        if self._observer is not None:
+            self._observer.restored(
+                self.group,
+                self._replica.replica,
+                snapshot.id.index,
+                snapshot.id.term,
+                self._sessions.digest(),
+            )
+        self._later("apply", self._apply)
+
     def _step_down(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        self._waiting_count = 0
-        for entry in waiting.values():
+        proposed, self._proposed = self._proposed, {}
+        self._proposed_count = 0
+        for entry in proposed.values():
             self._command_bytes -= entry.command_bytes
             for future in entry.commands:
                 _fail(future, Maybe(f"group {self.name} changed its leader; ask the next one"))
-            for _, future in entry.queries:
-                _fail(future, self._not_leader())
+        self._reads.fail(self._not_leader)
+        waiting, self._stepped_down = self._stepped_down, []
+        for stepped_down in waiting:
+            if not stepped_down.done():
+                stepped_down.set_result(None)
         if self.is_leader:
             self.is_leader = False
             self._announce(False)
@@ -280,18 +359,24 @@ class Group:
             callback(leads)
 
     def _apply(self) -> None:
-        budget = APPLY_A_TURN
-        while budget > 0 and self.last_applied < self._replica.commit_index:
-            budget -= 1 + self._apply_entry(self._replica.log.entry(self.last_applied + 1))
-        if self._replica.commit_index > self.last_applied:
+        replica = self._replica
+        if self.last_applied < replica.log.base.index:
+            return  # a snapshot is being read back; ``_restored`` goes on from there
+        budget, entry_bytes = APPLY_A_TURN, 0
+        while budget > 0 and self.last_applied < replica.commit_index:
+            entry = replica.log.entry(self.last_applied + 1)
+            budget -= 1 + self._apply_entry(entry)
+            entry_bytes += len(entry.data) + ENTRY_BYTES
+        if replica.commit_index > self.last_applied:
             self._later("apply", self._apply)
+        self._reads.applied(self.last_applied)
         for callback in self._applied_callbacks:
             callback()
-        ready = self._leads_since is not None and self.last_applied >= self._leads_since
-        if ready and not self.is_leader:
+        if self._leads and not self.is_leader and self.last_applied >= replica.term_start:
             self.is_leader = True
             self._announce(True)
         self._arm_tick()
+        self._snapshotter.applied(entry_bytes, self.last_applied, self.time_ms)
 
     def _apply_entry(self, entry: Entry) -> int:
         """Apply it and answer those who wait for it; the number of its commands."""
@@ -308,17 +393,16 @@ class Group:
         if self._observer is not None:
             digest = self._sessions.digest()
             self._observer.applied(self.group, self._replica.replica, entry, digest)
-        waiting = self._waiting.pop(entry.index, None)
-        if waiting is None:
+        proposed = self._proposed.pop(entry.index, None)
+        if proposed is None:
             return len(replies)
         # Only a follower's log is replaced, and a leader that steps down lets nobody wait.
-        check(waiting.term == entry.term, "another entry took the place of a proposal")
-        self._waiting_count -= len(waiting.commands) + len(waiting.queries)
-        self._command_bytes -= waiting.command_bytes
-        for future, reply in zip(waiting.commands, replies, strict=True):
-            _answer(future, reply)
-        for query, future in waiting.queries:
-            _answer(future, b"" if query is None else self._sessions.query(query))
+        check(proposed.term == entry.term, "another entry took the place of a proposal")
+        self._proposed_count -= len(proposed.commands)
+        self._command_bytes -= proposed.command_bytes
+        for future, reply in zip(proposed.commands, replies, strict=True):
+            if not future.done():
+                future.set_result(reply)
         return len(replies)
 
     # Log time: deadlines inside the state are judged by a tick.
@@ -372,11 +456,6 @@ def _cut(
         batches[-1].append((command, future))
         size += len(command)
     return batches
-
-
-def _answer(future: "asyncio.Future[bytes]", outcome: bytes) -> None:
-    if not future.done():
-        future.set_result(outcome)
 
 
 def _fail(future: "asyncio.Future[bytes]", error: QuorateError) -> None:

@@ -4,6 +4,7 @@ import msgspec
 
 from quorate.base.codec import Notice, Reply, Request
 from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.entries import SnapshotId
 from quorate.raft.core.messages import Message
 
 
@@ -22,28 +23,37 @@ class RaftMessages(Notice, tag="raft.messages.1"):
     envelopes: list[Envelope]
 
 
-class Proposed(Reply):
-    """The encoded ``Outcome`` of a command or query (base/codec.py)."""
-
-    outcome: bytes
-
-
-class Propose(Request[Proposed], tag="raft.propose.1"):
+class Propose(Request[bytes], tag="raft.propose.1"):
     """Have ``command`` (an encoded ``SessionCommand``, see raft/sessions.py) applied.
 
-    Answered with its outcome, with ``NotLeader`` (a redirect: surely not applied) or with
-    ``Maybe``.
+    Answered with its encoded ``Outcome`` (base/codec.py), with ``NotLeader`` (a redirect: surely
+    not applied) or with ``Maybe``.
     """
 
     group: GroupId
     command: bytes
 
 
-class Ask(Request[Proposed], tag="raft.ask.1"):
-    """A linearizable query."""
+class Ask(Request[bytes], tag="raft.ask.1"):
+    """A linearizable query, answered with its encoded ``Outcome``.  ``anywhere``: a follower may answer it from its own state, once that
+    has what the leader had committed when the query came."""
 
     group: GroupId
     query: bytes
+    anywhere: bool = False
+
+
+class SnapshotChunk(Reply):
+    """The bytes are the payload."""
+
+
+class ReadSnapshot(Request[SnapshotChunk], tag="raft.read_snapshot.1"):
+    """Bytes of a snapshot's file, for a replica that was offered it; ``NotFound`` if a newer one
+    has taken its place."""
+
+    snapshot: SnapshotId
+    offset: int
+    length: int
 
 
 class GroupStatus(Reply):
@@ -60,6 +70,10 @@ class GroupStatus(Reply):
     last_index: int
     digest: int
     """Of the state at ``last_applied``."""
+    first_index: int = 1
+    """Of the entries that are still in the log."""
+    snapshot_index: int = 0
+    """What the newest snapshot on this disk stands for; 0 if there is none."""
 
 
 class GroupStatuses(Reply):

@@ -1,22 +1,26 @@
 """All the groups of one node over its one log: how replicas come to life."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
 
-from quorate.base.check import check
+from quorate.base.errors import QuorateError
 from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
-from quorate.raft.core.entries import EntryId, HardState
-from quorate.raft.core.log import Log
+from quorate.base.together import together
+from quorate.raft.core.entries import HardState
 from quorate.raft.core.replica import Replica
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.driver import Driver
 from quorate.raft.group import Group
-from quorate.raft.messages import RaftMessages
 from quorate.raft.observer import Observer
 from quorate.raft.server import RaftServer
+from quorate.raft.sessions import SessionMachine
+from quorate.raft.snapshots import SnapshotStore
+from quorate.raft.snapshotter import load, start_of_log
 from quorate.raft.wal import SEGMENT_BYTES, Recovered, Wal
+from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import World
 
 
@@ -31,10 +35,12 @@ class Membership(msgspec.Struct, frozen=True):
 class RaftNode:
     """Opens the node's log and runs a replica of every group from it."""
 
-    def __init__(self, driver: Driver, groups: dict[GroupId, Group]) -> None:
+    def __init__(
+        self, driver: Driver, groups: dict[GroupId, Group], snapshots: SnapshotStore
+    ) -> None:
         self._driver = driver
         self.groups = groups
-        self.server = RaftServer(driver, groups)
+        self.server = RaftServer(driver, groups, snapshots)
 
     @staticmethod
     async def start(
@@ -42,24 +48,30 @@ class RaftNode:
         cluster: ClusterId,
         node: NodeId,
         machines: Mapping[GroupId, tuple[StateMachine, Membership]],
-        notify: Callable[[Address, RaftMessages], None],
+        rpc: RpcClient,
         *,
         timing: Timing | None = None,
+        limits: Limits | None = None,
         segment_bytes: int = SEGMENT_BYTES,
         observer: Observer | None = None,
     ) -> "RaftNode":
-        """``machines`` are empty; the log fills them again as it is committed.
+        """``machines`` are empty; snapshots, and then the log as it is committed, fill them.
 
         Raises ``BadConfiguration`` if the log is another node's or not there at all, and
-        ``CorruptData`` if it is damaged: then no replica here may vote or acknowledge.
+        ``CorruptData`` if log or snapshots are damaged: then no replica here may vote or
+        acknowledge.
         """
         wal, recovered = await Wal.open(world.disk, cluster, node, segment_bytes=segment_bytes)
-        driver = Driver(world, wal, notify, observer)
+        store = await SnapshotStore.open(world)
+        driver = Driver(world, wal, rpc.notify, observer)
         groups: dict[GroupId, Group] = {}
         for group, (machine, membership) in machines.items():
             found = recovered.get(group) or Recovered(HardState(), 0, 0, [])
-            check(found.cut_index == 0, "a log that was cut needs its snapshot")
-            log = Log(EntryId(found.cut_index, found.cut_term), found.entries)
+            snapshot = store.newest(group)
+            log = start_of_log(wal, group, found, snapshot)
+            sessions = SessionMachine(machine)
+            if snapshot is not None:
+                await load(world, sessions, store, snapshot)
             replica = Replica(
                 membership.replica,
                 list(membership.addresses),
@@ -68,12 +80,25 @@ class RaftNode:
                 now_ms=world.clock.monotonic_ms(),
                 draw=world.random.random,
                 timing=timing or Timing(),
-                limits=Limits(),
+                limits=limits or Limits(),
+                snapshot=snapshot,
             )
             groups[group] = Group(
-                world, driver, group, machine, replica, membership.addresses, observer
+                world, driver, group, sessions, replica, membership.addresses, store, rpc, observer
             )
-        return RaftNode(driver, groups)
+        rpc.lost = driver.connection_lost
+        return RaftNode(driver, groups, store)
+
+    async def hand_over(self, *, timeout_ms: float) -> None:
+        """Before an orderly stop: let others lead what this node leads, so that nobody has to
+        notice its end first."""
+
+        async def let_go(group: Group) -> None:
+            # Who cannot take over now will be elected when this node is gone.
+            with suppress(QuorateError):
+                await group.transfer(timeout_ms=timeout_ms)
+
+        await together(let_go(group) for group in self.groups.values() if group.is_leader)
 
     def stop(self) -> None:
         """Take no further step."""

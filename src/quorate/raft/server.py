@@ -1,5 +1,6 @@
 """The RPC doors of a process that holds replicas."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,43 +14,57 @@ from quorate.raft.messages import (
     AskStatus,
     GroupStatuses,
     Propose,
-    Proposed,
     RaftMessages,
+    ReadSnapshot,
+    SnapshotChunk,
 )
 from quorate.raft.sessions import admit
+from quorate.raft.snapshots import SnapshotStore
 from quorate.rpc.handshake import Identity
-from quorate.rpc.server import Call, Handler
+from quorate.rpc.server import Bulk, Call, Handler
 
 
 class RaftServer:
     """Answers for the groups of one process; its tables go to the process's ``RpcServer``."""
 
-    def __init__(self, driver: Driver, groups: Mapping[GroupId, Group]) -> None:
+    def __init__(
+        self, driver: Driver, groups: Mapping[GroupId, Group], snapshots: SnapshotStore
+    ) -> None:
         self._driver = driver
         self._groups = groups
+        self._snapshots = snapshots
         self.requests: dict[type[Request[Any]], Handler] = {
             Propose: self._propose,
             Ask: self._ask,
             AskStatus: self._status,
+            ReadSnapshot: self._read_snapshot,
         }
         self.notices: dict[type[Notice], Callable[[Any, Identity], None]] = {
             RaftMessages: self._receive
         }
 
-    async def _propose(self, request: Propose, call: Call) -> Proposed:
+    def _propose(self, request: Propose, call: Call) -> "asyncio.Future[bytes]":
         admit(request.command)
-        return Proposed(await self._group(request.group).submit(request.command))
+        return self._group(request.group).submit(request.command)
 
-    async def _ask(self, request: Ask, call: Call) -> Proposed:
-        return Proposed(await self._group(request.group).ask(request.query))
+    def _ask(self, request: Ask, call: Call) -> "asyncio.Future[bytes]":
+        return self._group(request.group).ask(request.query, anywhere=request.anywhere)
 
     def _status(self, request: AskStatus, call: Call) -> GroupStatuses:
         return GroupStatuses([group.status() for group in self._groups.values()])
 
+    def _read_snapshot(self, request: ReadSnapshot, call: Call) -> Bulk:
+        self._require_replica(call.peer)
+        data = self._snapshots.chunk(request.snapshot, request.offset, request.length)
+        return Bulk(SnapshotChunk(), [data])
+
     def _receive(self, notice: RaftMessages, peer: Identity) -> None:
+        self._require_replica(peer)
+        self._driver.receive(notice)
+
+    def _require_replica(self, peer: Identity) -> None:
         if peer.role != "raft" or not peer.cluster:
             raise ProtocolError(f"messages between replicas from {peer}, which is none")
-        self._driver.receive(notice)
 
     def _group(self, group: GroupId) -> Group:
         found = self._groups.get(group)

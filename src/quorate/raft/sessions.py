@@ -10,26 +10,38 @@ Rules:
   A command of a session that is gone is answered ``SessionExpired``, a *maybe*: whether an earlier
   attempt was applied is no longer known, so it is neither applied nor is the session made anew.
 * Commands that are idempotent by themselves may come without a session (``session == 0``).
+* The table's memory is bounded by ``MAX_SESSIONS`` and, for each, by ``MAX_OUTSTANDING`` answers; a
+  client that keeps up leaves as many as it has in flight.  An answer to a command is small: a
+  number, a status, a sentence.  What is large is asked for, and answers to queries are not kept.
+* A session that a snapshot may show is copied before it changes.  The snapshot takes a list of the
+  table's sessions, for 100,000 of them in 2 to 3 ms.
 
 The wrapper is itself a ``StateMachine``, and it also holds the group's feature level.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
 from quorate.base.check import check
-from quorate.base.checksum import SetDigest, crc32c
-from quorate.base.codec import decode, encode, outcome_of
+from quorate.base.checksum import crc32c, stable_hash
+from quorate.base.codec import UNREADABLE, encode, outcome_of
 from quorate.base.errors import BadInput, CorruptData, Maybe, Overloaded, SessionExpired
-from quorate.base.machine import Meta, StateMachine
-from quorate.base.stream import pack_records, unpack_records
+from quorate.base.machine import RECORDS_PER_PAUSE, Meta, StateMachine
+from quorate.base.sometimes import sometimes
+from quorate.base.stream import next_record, pack_records, unpack_records
 
 SESSION_IDLE_MS = 60 * 60 * 1000
 MAX_SESSIONS = 100_000
 MAX_OUTSTANDING = 1024
 """Answers that are kept for one session because its client has not yet confirmed them."""
+
+MAX_STALE = 1024
+"""Sessions whose digest is behind: so that bringing it up to date takes a few milliseconds."""
+
+MAX_DROPPED = 1000
+"""Expired sessions that go with one batch: if they are more, the rest goes with the next ones."""
 
 MAX_COMMAND_BYTES = 512 * 1024
 WRAPPING_BYTES = 64
@@ -43,7 +55,7 @@ class OpenSession(msgspec.Struct, array_like=True, forbid_unknown_fields=True, t
     """Answered with the id of a new session."""
 
 
-class SessionCommand(msgspec.Struct, array_like=True, forbid_unknown_fields=True, tag=2):
+class SessionCommand(msgspec.Struct, array_like=True, forbid_unknown_fields=True, tag=2, gc=False):
     """``body`` goes to the state machine, once."""
 
     session: int
@@ -66,17 +78,45 @@ _of_clients = msgspec.msgpack.Decoder(OpenSession | SessionCommand)
 
 
 class _Session:
-    __slots__ = ("acknowledged", "active_ms", "replies", "session")
+    __slots__ = ("acknowledged", "active_ms", "digest", "epoch", "replies", "session")
 
-    def __init__(self, session: int, active_ms: int) -> None:
+    def __init__(self, session: int, active_ms: int, epoch: int) -> None:
         self.session = session
         self.active_ms = active_ms
+        self.epoch = epoch
+        """Snapshots taken before this object was made: later ones may show it."""
         self.acknowledged = 0
         self.replies: dict[int, bytes] = {}
+        self.digest = 0
+        """What the digest of the table has of this session; behind while it is stale."""
 
-    def item(self) -> bytes:
-        """What stands for this session in the digest; the replies are added one by one."""
-        return encode((self.session, self.active_ms, self.acknowledged))
+    def copy(self, epoch: int) -> "_Session":
+        other = _Session(self.session, self.active_ms, epoch)
+        other.acknowledged, other.digest = self.acknowledged, self.digest
+        other.replies = self.replies.copy()
+        return other
+
+    def expiry_ms(self) -> int:
+        return self.active_ms + SESSION_IDLE_MS
+
+    def settle(self) -> int:
+        """Bring the digest up to date; gives by how much it has grown."""
+        item = encode((self.session, self.active_ms, self.acknowledged))
+        checksums = [
+            (sequence, crc32c(self.replies[sequence])) for sequence in sorted(self.replies)
+        ]
+        before, self.digest = self.digest, stable_hash(item + encode(checksums))
+        return self.digest - before
+
+    def confirm(self, acknowledged: int) -> None:
+        """The client has the answers up to this number."""
+        first, self.acknowledged = self.acknowledged + 1, acknowledged
+        replies = self.replies
+        if acknowledged - first < len(replies):
+            for sequence in range(first, acknowledged + 1):
+                replies.pop(sequence, None)
+        else:
+            self.replies = {s: reply for s, reply in replies.items() if s > acknowledged}
 
 
 class _Record(msgspec.Struct, array_like=True):
@@ -103,7 +143,14 @@ class SessionMachine:
         self.inner = inner
         self.feature_level = 1
         self._sessions: dict[int, _Session] = {}  # in order of last activity, oldest first
-        self._digest = SetDigest()
+        self._epoch = 0
+        self._none_expires_before_ms = 0
+        """A bound that is cheap to ask: to look for a dict's first entry takes the longer, the
+        more was taken from its front."""
+        self._table_digest = 0
+        """The sum of the sessions' own digests, modulo 2**64, except for those that are stale."""
+        self._stale: dict[int, _Session] = {}
+        """Changed since their digests were made: asking is rare, and changes are not."""
         self._decoder = msgspec.msgpack.Decoder(WrappedCommand)
 
     def apply_batch(self, meta: Meta, commands: Sequence[bytes]) -> list[bytes]:
@@ -111,52 +158,62 @@ class SessionMachine:
         replies: list[bytes] = [b""] * len(commands)
         fresh: dict[int, dict[int, int]] = {}  # session -> sequence -> position that applies it
         again: list[tuple[int, int]] = []  # (position, position that applies it)
-        bodies: list[tuple[int, bytes]] = []
+        positions: list[int] = []
+        bodies: list[bytes] = []
         for position, raw in enumerate(commands):
             command = self._decode(raw)
-            match command:
-                case None:
-                    replies[position] = outcome_of(BadInput("not a command of this group"))
-                case OpenSession():
-                    replies[position] = self._open(meta, position)
-                case SetFeatureLevel(level):
-                    replies[position] = self._set_feature_level(level)
-                case SessionCommand(0, _, _, body):
-                    bodies.append((position, body))
-                case SessionCommand(session, sequence, body=body):
-                    applying = fresh.setdefault(session, {})
-                    if sequence in applying:  # sent twice, and both came into one entry
-                        again.append((position, applying[sequence]))
-                    elif (known := self._known(meta, command, len(applying))) is not None:
-                        replies[position] = known
-                    else:
-                        applying[sequence] = position
-                        bodies.append((position, body))
+            if not isinstance(command, SessionCommand):
+                replies[position] = self._without_session(meta, position, command)
+                continue
+            if command.session:
+                applying = fresh.setdefault(command.session, {})
+                if command.sequence in applying:  # sent twice, and both came into one entry
+                    again.append((position, applying[command.sequence]))
+                    continue
+                known = self._known(meta, command, len(applying))
+                if known is not None:
+                    replies[position] = known
+                    continue
+                applying[command.sequence] = position
+            positions.append(position)
+            bodies.append(command.body)
         meta = Meta(meta.index, meta.term, meta.time_ms, self.feature_level)
-        inner_replies = self.inner.apply_batch(meta, [body for _, body in bodies])
-        for (position, _), reply in zip(bodies, inner_replies, strict=True):
+        inner_replies = self.inner.apply_batch(meta, bodies)
+        for position, reply in zip(positions, inner_replies, strict=True):
             replies[position] = reply
         for session, applied_now in fresh.items():
             for sequence, position in applied_now.items():
                 self._remember(session, sequence, replies[position])
         for position, applied in again:
             replies[position] = replies[applied]
+        if len(self._stale) > MAX_STALE:
+            self._settle()
         return replies
+
+    def _without_session(
+        self, meta: Meta, position: int, command: OpenSession | SetFeatureLevel | None
+    ) -> bytes:
+        match command:
+            case None:
+                return outcome_of(BadInput("not a command of this group"))
+            case OpenSession():
+                return self._open(meta, position)
+            case SetFeatureLevel(level):
+                return self._set_feature_level(level)
 
     def _decode(self, raw: bytes) -> WrappedCommand | None:
         """``None`` for what no client of ours sends: refused by every replica alike."""
         try:
             command: WrappedCommand = self._decoder.decode(raw)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return None
         return command
 
     def _open(self, meta: Meta, position: int) -> bytes:
         while len(self._sessions) >= MAX_SESSIONS:
             self._drop(next(iter(self._sessions)))
-        session = _Session((meta.index << 16) | position, meta.time_ms)
-        self._sessions[session.session] = session
-        self._digest.add(session.item())
+        session = _Session((meta.index << 16) | position, meta.time_ms, self._epoch)
+        self._sessions[session.session] = self._stale[session.session] = session
         return outcome_of(session.session)
 
     def _set_feature_level(self, level: int) -> bytes:
@@ -169,25 +226,26 @@ class SessionMachine:
 
         ``applying``: the session's commands that the same entry applies before this one.
         """
-        session = self._sessions.pop(command.session, None)
-        if session is None:
+        session = self._sessions.get(command.session)
+        if session is None or session.expiry_ms() <= meta.time_ms:
+            sometimes("expired session")
             return outcome_of(
                 SessionExpired(
                     "the client's session has expired: whether the command was applied before"
                     " cannot be known; look at the state, then try again"
                 )
             )
-        self._sessions[command.session] = session  # now the most recently active
-        self._digest.remove(session.item())
+        if session.epoch != self._epoch:
+            session = session.copy(self._epoch)
+        del self._sessions[command.session]  # and becomes the most recently active
+        self._sessions[command.session] = self._stale[command.session] = session
         session.active_ms = meta.time_ms
         if command.acknowledged > session.acknowledged:
-            session.acknowledged = command.acknowledged
-            for done in [s for s in session.replies if s <= command.acknowledged]:
-                self._digest.remove(_reply_item(session.session, done, session.replies.pop(done)))
-        self._digest.add(session.item())
+            session.confirm(command.acknowledged)
         if command.sequence <= session.acknowledged:
             return outcome_of(Maybe("this command was given up by its client; it is not applied"))
         if (reply := session.replies.get(command.sequence)) is not None:
+            sometimes("duplicate answered from the session table")
             return reply
         if len(session.replies) + applying >= MAX_OUTSTANDING:
             return outcome_of(
@@ -200,76 +258,80 @@ class SessionMachine:
         if known is None or sequence <= known.acknowledged:
             return  # the same entry made room, or says that the client has given it up
         known.replies[sequence] = reply
-        self._digest.add(_reply_item(session, sequence, reply))
 
     def _expire(self, time_ms: int) -> None:
-        while self._sessions:
-            oldest = next(iter(self._sessions.values()))
-            if oldest.active_ms + SESSION_IDLE_MS > time_ms:
-                return
-            self._drop(oldest.session)
+        if time_ms < self._none_expires_before_ms:
+            return
+        dropped: list[int] = []
+        self._none_expires_before_ms = time_ms + SESSION_IDLE_MS
+        for session in self._sessions.values():
+            if session.expiry_ms() > time_ms or len(dropped) == MAX_DROPPED:
+                self._none_expires_before_ms = session.expiry_ms()
+                break
+            dropped.append(session.session)
+        for session_id in dropped:
+            self._drop(session_id)
 
     def _drop(self, session_id: int) -> None:
         session = self._sessions.pop(session_id)
-        self._digest.remove(session.item())
-        for sequence, reply in session.replies.items():
-            self._digest.remove(_reply_item(session_id, sequence, reply))
+        self._stale.pop(session_id, None)
+        self._table_digest -= session.digest
 
     def query(self, request: bytes) -> bytes:
         return self.inner.query(request)
 
     def snapshot(self) -> Iterator[bytes]:
-        records = [
-            _Record(s.session, s.active_ms, s.acknowledged, dict(s.replies))
-            for s in self._sessions.values()
-        ]
-        header = _Header(1, len(records), self.feature_level)
+        sessions = list(self._sessions.values())
+        self._epoch += 1
+        header = _Header(1, len(sessions), self.feature_level)
         inner = self.inner.snapshot()
 
         def stream() -> Iterator[bytes]:
             yield encode(header)
-            yield from map(encode, records)
+            for s in sessions:
+                yield encode(_Record(s.session, s.active_ms, s.acknowledged, s.replies))
             yield from inner
 
         return pack_records(stream())
 
-    def restore(self, stream: Iterable[bytes]) -> None:
+    def restore(self, stream: Iterable[bytes]) -> Iterator[None]:
         records = unpack_records(stream)
-        header: _Header = _next(records, _Header)
+        header: _Header = next_record(records, _Header)
         if header.version != 1 or header.feature_level > SUPPORTED_FEATURE_LEVEL:
             raise CorruptData(f"a snapshot of version {header.version} is newer than this build")
-        self.feature_level = header.feature_level
-        self._sessions, self._digest = {}, SetDigest()
+        sessions: dict[int, _Session] = {}
+        digest = work = 0
         for _ in range(header.sessions):
-            record: _Record = _next(records, _Record)
-            session = _Session(record.session, record.active_ms)
+            record: _Record = next_record(records, _Record)
+            session = _Session(record.session, record.active_ms, self._epoch)
             session.acknowledged, session.replies = record.acknowledged, record.replies
-            self._sessions[record.session] = session
-            self._digest.add(session.item())
-            for sequence, reply in record.replies.items():
-                self._digest.add(_reply_item(record.session, sequence, reply))
-        self.inner.restore(records)
+            sessions[record.session] = session
+            digest += session.settle()
+            work += 1 + len(record.replies)
+            if work >= RECORDS_PER_PAUSE:
+                work = 0
+                yield
+        yield from self.inner.restore(records)
+        self.feature_level = header.feature_level
+        self._sessions, self._stale, self._table_digest = sessions, {}, digest
+        self._none_expires_before_ms = min((s.expiry_ms() for s in sessions.values()), default=0)
 
     def digest(self) -> int:
-        return (self.inner.digest() + self._digest.value + self.feature_level) & ((1 << 64) - 1)
+        self._settle()
+        return (self.inner.digest() + self._table_digest + self.feature_level) & ((1 << 64) - 1)
+
+    def _settle(self) -> None:
+        """Bring the digest of the table up to date."""
+        for session in self._stale.values():
+            self._table_digest += session.settle()
+        self._stale.clear()
 
     def next_deadline_ms(self) -> int | None:
         inner = self.inner.next_deadline_ms()
         if not self._sessions:
             return inner
-        own = next(iter(self._sessions.values())).active_ms + SESSION_IDLE_MS
+        own = self._none_expires_before_ms
         return own if inner is None else min(own, inner)
-
-
-def _next(records: Iterator[bytes], kind: type[Any]) -> Any:
-    try:
-        return decode(next(records, b""), kind)
-    except msgspec.DecodeError:
-        raise CorruptData("a snapshot is cut short or damaged; fetch it again") from None
-
-
-def _reply_item(session: int, sequence: int, reply: bytes) -> bytes:
-    return encode((session, sequence, crc32c(reply)))
 
 
 def wrap(session: int, sequence: int, acknowledged: int, body: bytes) -> bytes:
@@ -292,5 +354,5 @@ def admit(command: bytes) -> None:
         )
     try:
         _of_clients.decode(command)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         raise BadInput("not a command that a client may propose") from None

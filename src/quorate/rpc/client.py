@@ -20,7 +20,7 @@ that no packet ever reported costs a few calls and not all that follow.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from quorate.base.codec import Notice, Request
@@ -57,6 +57,8 @@ class RpcClient:
         self._bulk: dict[Address, _Link] = {}
         self._closed = False
         self.notices_dropped = 0
+        self.lost: Callable[[Address], None] = lambda address: None
+        """Told of each control connection that ends without our closing it."""
 
     async def call(self, address: Address, request: Request[R], *, timeout_ms: float) -> R:
         """The answer to ``request``; raises as the module says."""
@@ -108,6 +110,8 @@ class RpcClient:
         links[address] = link = _Link(
             self._world, address, self._identity, links is self._bulk, self._closed
         )
+        if links is self._control:
+            link.on_lost = lambda: self.lost(address)
         return link
 
 
@@ -128,6 +132,7 @@ class _Link:
         self._outstanding = 0
         self._pause_ms = MIN_PAUSE_MS
         self._pause_until_ms = 0.0
+        self.on_lost: Callable[[], None] = lambda: None
 
     async def call(
         self, request: Request[Any], payload: Sequence[Buffer], timeout_ms: float
@@ -216,6 +221,8 @@ class _Link:
         if self.connection is connection:
             self.connection = None
             self._pause()
+            if not self._closed:
+                self.on_lost()
 
     def close(self) -> None:
         self._closed = True

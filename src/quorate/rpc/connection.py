@@ -19,9 +19,8 @@ from quorate.rpc.frames import (
     CONNECTION,
     MAX_BULK_FRAME_BYTES,
     MAX_CONTROL_FRAME_BYTES,
-    Header,
-    decode_frame,
     encode_frame,
+    split_frame,
 )
 from quorate.runtime.ports import Buffer, Connection, Frame, World
 
@@ -43,10 +42,11 @@ class Channel(ABC):
         self._outbox_bytes = 0
         self._gate = asyncio.Lock()
 
-    def become_bulk(self) -> None:
-        """From here on frames may be large and have payloads."""
-        self._bulk = True
-        self._max_bytes = self.connection.max_frame_bytes = MAX_BULK_FRAME_BYTES
+    def welcome(self, bulk: bool) -> None:
+        """The other end is known: from here on it may send what the channel is for."""
+        self._bulk = bulk
+        self._max_bytes = MAX_BULK_FRAME_BYTES if bulk else MAX_CONTROL_FRAME_BYTES
+        self.connection.max_frame_bytes = self._max_bytes
 
     # What a side defines.
 
@@ -55,7 +55,7 @@ class Channel(ABC):
         """The other end, for the trace."""
 
     @abstractmethod
-    def handle(self, header: Header, payload: memoryview) -> None:
+    def handle(self, header: memoryview, payload: memoryview) -> None:
         """One frame; raises ``ProtocolError`` if it should not be there."""
 
     @abstractmethod
@@ -72,7 +72,7 @@ class Channel(ABC):
             for frame in frames:
                 if self.closed:
                     return
-                self.handle(*decode_frame(frame, self._bulk))
+                self.handle(*split_frame(frame, self._bulk))
         except QuorateError as error:
             self.fail(error)
         except Bug as bug:

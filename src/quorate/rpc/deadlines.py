@@ -19,12 +19,13 @@ class Deadlines:
     ``live`` belongs to the owner, who takes a key out when it ends; ``expire`` must do so too.
     """
 
-    __slots__ = ("_armed_ms", "_clock", "_expire", "_heap", "_live", "_timer")
+    __slots__ = ("_armed_ms", "_clock", "_expire", "_heap", "_live", "_now_ms", "_timer")
 
     def __init__(
         self, clock: Clock, live: Mapping[int, object], expire: Callable[[int], None]
     ) -> None:
         self._clock = clock
+        self._now_ms = clock.monotonic_ms
         self._live = live
         self._expire = expire
         self._heap: list[tuple[float, int]] = []
@@ -33,12 +34,13 @@ class Deadlines:
 
     def add(self, key: int, timeout_ms: float) -> float:
         """``key`` expires ``timeout_ms`` from now, which is returned (monotonic milliseconds)."""
-        now_ms = self._clock.monotonic_ms()
+        now_ms = self._now_ms()
         due_ms = now_ms + timeout_ms
-        heappush(self._heap, (due_ms, key))
-        if len(self._heap) > 2 * len(self._live) + 64:
-            self._heap = [entry for entry in self._heap if entry[1] in self._live]
-            heapify(self._heap)
+        heap = self._heap
+        heappush(heap, (due_ms, key))
+        if len(heap) > 2 * len(self._live) + 64:
+            heap[:] = [entry for entry in heap if entry[1] in self._live]
+            heapify(heap)
         if due_ms < self._armed_ms:
             self._arm(due_ms, now_ms)
         return now_ms

@@ -16,17 +16,19 @@ Everything a peer can send either decodes here or raises ``ProtocolError``, neve
 
 import struct
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar, Union
 
 import msgspec
 
-from quorate.base.codec import encode
+from quorate.base.codec import UNREADABLE, encode
 from quorate.base.errors import BadInput, ProtocolError
 from quorate.runtime.ports import Buffer, Frame
 
 T = TypeVar("T")
 
 MAX_CONTROL_FRAME_BYTES = 1 << 20
+MAX_HELLO_FRAME_BYTES = 4 << 10
+"""Until a server knows who is there, nobody makes it keep more than this."""
 MAX_PAYLOAD_BYTES = 8 << 20
 MAX_BULK_FRAME_BYTES = MAX_PAYLOAD_BYTES + (64 << 10)
 MAX_TIMEOUT_MS = 24 * 60 * 60 * 1000
@@ -57,11 +59,21 @@ class Header(msgspec.Struct, array_like=True, gc=False):
     body: msgspec.Raw
 
 
+class Message(msgspec.Struct, Generic[T], array_like=True, gc=False):
+    """A header whose body is decoded with it, in one pass."""
+
+    kind: Annotated[int, msgspec.Meta(ge=0, lt=len(KIND_NAMES))]
+    call_id: Annotated[int, msgspec.Meta(ge=0)]
+    timeout_ms: Annotated[int, msgspec.Meta(ge=0, le=MAX_TIMEOUT_MS)]
+    body: T
+
+
+def message_decoder(kinds: Sequence[type[Any]]) -> msgspec.msgpack.Decoder[Any]:
+    """A decoder of headers whose body is one of the tagged ``kinds``."""
+    return msgspec.msgpack.Decoder(Message[Union[tuple(kinds)]])  # type: ignore[misc] # noqa: UP007
+
+
 _decode_header = msgspec.msgpack.Decoder(Header).decode
-
-
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What a decoder raises on bytes that are not what it expects."""
 
 
 def unreadable(error: Exception) -> ProtocolError:
@@ -88,8 +100,8 @@ def encode_frame(
     """A frame in pieces, and its length in bytes; ``BadInput`` if that is above ``max_bytes``."""
     # A tuple encodes as the array that Header is, in one pass with the body.
     header = encode((kind, call_id, timeout_ms, body))
-    header = _pack_length(len(header)) + header
-    size = len(header)
+    size = len(header) + 4
+    header = _pack_length(size - 4) + header
     frame: Frame = (header,)
     if payload:
         size += sum(memoryview(piece).nbytes for piece in payload)
@@ -106,6 +118,12 @@ def encode_frame(
 
 def decode_frame(frame: memoryview, bulk: bool) -> tuple[Header, memoryview]:
     """Header and payload of a received frame; both are views into it."""
+    header, payload = split_frame(frame, bulk)
+    return decode_header(header), payload
+
+
+def split_frame(frame: memoryview, bulk: bool) -> tuple[memoryview, memoryview]:
+    """The bytes of the header, and the payload."""
     size = len(frame)
     if size < 4:
         raise ProtocolError(f"a frame has only {size} bytes")
@@ -117,8 +135,12 @@ def decode_frame(frame: memoryview, bulk: bool) -> tuple[Header, memoryview]:
         if not bulk:
             raise ProtocolError("a frame on a control connection has a payload")
         payload = frame[end:]
+    return frame[4:end], payload
+
+
+def decode_header(header: memoryview) -> Header:
     try:
-        return _decode_header(frame[4:end]), payload
+        return _decode_header(header)
     except UNREADABLE as error:
         raise ProtocolError(f"a frame has no proper header: {str(error)[:200]}") from None
 

@@ -22,6 +22,7 @@ from quorate.base.errors import (
     error_from,
 )
 from quorate.base.ids import Address
+from quorate.base.sometimes import sometimes
 from quorate.rpc.connection import Channel
 from quorate.rpc.deadlines import Deadlines
 from quorate.rpc.frames import (
@@ -35,6 +36,7 @@ from quorate.rpc.frames import (
     WELCOME,
     Header,
     decode_body,
+    decode_header,
     name_of,
 )
 from quorate.rpc.handshake import PROTOCOL_VERSION, Hello, Identity, welcome_from
@@ -147,6 +149,7 @@ class ClientConnection(Channel):
             return
         silent_ms = self.world.clock.monotonic_ms() - self._silent_since_ms
         if silent_ms >= SILENT_MS:
+            sometimes("connection given up")
             self.world.trace.event(
                 "connection given up", address=self._address, silent_ms=round(silent_ms)
             )
@@ -159,7 +162,10 @@ class ClientConnection(Channel):
         self._silent_since_ms = None
         super().frames_received(frames)
 
-    def handle(self, header: Header, payload: memoryview) -> None:
+    def handle(self, header: memoryview, payload: memoryview) -> None:
+        self._handle(decode_header(header), payload)
+
+    def _handle(self, header: Header, payload: memoryview) -> None:
         kind = header.kind
         if kind == REPLY:
             waiting = self._waiting.get(header.call_id)

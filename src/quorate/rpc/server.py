@@ -17,14 +17,13 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import CoroutineType, MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
 from quorate.base.check import Bug
-from quorate.base.codec import Notice, Request, union_decoder
+from quorate.base.codec import UNREADABLE, Notice, Request, encode, union_decoder
 from quorate.base.errors import (
     BadInput,
     Maybe,
@@ -41,13 +40,15 @@ from quorate.rpc.frames import (
     ERROR,
     HELLO,
     KIND_NAMES,
-    MAX_CONTROL_FRAME_BYTES,
+    MAX_HELLO_FRAME_BYTES,
     NOTICE,
     REPLY,
     REQUEST,
-    UNREADABLE,
     WELCOME,
     Header,
+    Message,
+    decode_header,
+    message_decoder,
     name_of,
     tag_of,
     unreadable,
@@ -90,13 +91,29 @@ class _Failure(NamedTuple):
     error: BaseException
 
 
-class _Work(NamedTuple):
+class _Work:
     """A call whose answer is not there yet."""
 
-    future: asyncio.Future[Any]
-    call_id: int
-    request: type[Any]
-    payload_bytes: int
+    __slots__ = ("call_id", "connection", "future", "number", "payload_bytes", "request")
+
+    def __init__(
+        self,
+        connection: "_ServerConnection",
+        number: int,
+        call_id: int,
+        request: type[Any],
+        payload_bytes: int,
+        future: asyncio.Future[Any],
+    ) -> None:
+        self.connection = connection
+        self.number = number
+        self.call_id = call_id
+        self.request = request
+        self.payload_bytes = payload_bytes
+        self.future = future
+
+    def finished(self, future: asyncio.Future[Any]) -> None:
+        self.connection.finished(self, future)
 
 
 class _Messages:
@@ -107,20 +124,27 @@ class _Messages:
     ) -> None:
         self.handlers = dict(handlers)
         # There is no union of nothing; without handlers every message is unknown.
-        self.decode = union_decoder(handlers).decode if handlers else _decode_nothing
+        self._decode = union_decoder(handlers).decode if handlers else _decode_nothing
         self._tags = frozenset(name_of(kind) for kind in handlers)
         self._owner = owner
 
-    def why_unreadable(self, body: msgspec.Raw, error: Exception) -> QuorateError:
-        """After ``decode`` failed: ``Unavailable`` if the message is unknown here, which is no
-        fault of the peer, and ``ProtocolError`` if it is malformed."""
-        tag = tag_of(body)
-        if tag is None or tag in self._tags:
-            return unreadable(error)
-        return Unavailable(f"{self._owner} does not know the message {tag[:100]!r}")
+    def read(self, body: Any) -> Any:
+        """The message in a body that is raw, or was decoded as a message of the other kind.
+
+        Raises ``Unavailable`` if it is unknown here, which is no fault of the peer, and
+        ``ProtocolError`` if it is malformed.
+        """
+        raw = body if isinstance(body, msgspec.Raw) else msgspec.Raw(encode(body))
+        try:
+            return self._decode(raw)
+        except UNREADABLE as error:
+            tag = tag_of(raw)
+            if tag is None or tag in self._tags:
+                raise unreadable(error) from None
+        raise Unavailable(f"{self._owner} does not know the message {tag[:100]!r}")
 
 
-def _decode_nothing(body: msgspec.Raw) -> NoReturn:
+def _decode_nothing(body: msgspec.Raw | memoryview) -> NoReturn:
     raise msgspec.DecodeError("no such messages are handled")
 
 
@@ -138,13 +162,16 @@ class RpcServer:
         self.identity = identity
         self.requests = _Messages(requests, identity)
         self.notices = _Messages(notices, identity)
+        kinds = (*requests, *notices)
+        self.decode = message_decoder(kinds).decode if kinds else _decode_nothing
+        """A header with its body, in one pass, if it is one of these; most frames are."""
         self._listeners: list[Listener] = []
         self._connections: dict[int, _ServerConnection] = {}
         self._accepted = 0
 
     async def start(self, address: Address) -> Listener:
         """Listen at ``address``; raises ``BadConfiguration`` if that cannot be."""
-        listener = await self.world.network.listen(address, self._accept, MAX_CONTROL_FRAME_BYTES)
+        listener = await self.world.network.listen(address, self._accept, MAX_HELLO_FRAME_BYTES)
         self._listeners.append(listener)
         return listener
 
@@ -170,6 +197,7 @@ class _ServerConnection(Channel):
         self._server = server
         self._requests = server.requests
         self._notices = server.notices
+        self._decode = server.decode
         self._connections = connections
         self._number = number
         self._peer: Identity | None = None
@@ -220,8 +248,7 @@ class _ServerConnection(Channel):
             return
         self._hello_timer.cancel()
         self._peer = hello.identity
-        if hello.channel == "bulk":
-            self.become_bulk()
+        self.welcome(hello.channel == "bulk")
         self.send(WELCOME, CONNECTION, 0, Welcome(self._server.identity))
 
     # Frames.
@@ -240,16 +267,23 @@ class _ServerConnection(Channel):
             self._room_bytes = room_bytes + self._outbox_bytes
         return self._outbox_bytes > self._room_bytes
 
-    def handle(self, header: Header, payload: memoryview) -> None:
-        if self._peer is None:
-            self._greet(header)
-        elif header.kind == REQUEST:
-            if not self._repeated(header.call_id):
-                self._request(header, payload, self._peer)
-        elif header.kind == NOTICE:
-            self._notice(header.body, self._peer)
-        elif header.kind != HELLO:  # a repeated hello was duplicated on its way
-            raise ProtocolError(f"a client does not send {KIND_NAMES[header.kind]}")
+    def handle(self, header: memoryview, payload: memoryview) -> None:
+        peer = self._peer
+        if peer is None:
+            self._greet(decode_header(header))
+            return
+        message: Message[Any] | Header
+        try:
+            message = self._decode(header)
+        except UNREADABLE:
+            message = decode_header(header)
+        if message.kind == REQUEST:
+            if not self._repeated(message.call_id):
+                self._request(message, payload, peer)
+        elif message.kind == NOTICE:
+            self._notice(message.body, peer)
+        elif message.kind != HELLO:  # a repeated hello was duplicated on its way
+            raise ProtocolError(f"a client does not send {KIND_NAMES[message.kind]}")
 
     def _repeated(self, call_id: int) -> bool:
         """Whether this call has come before: what it was answered would not be the whole truth.
@@ -268,16 +302,15 @@ class _ServerConnection(Channel):
         self._next_id = call_id + 1
         return False
 
-    def _notice(self, body: msgspec.Raw, peer: Identity) -> None:
+    def _notice(self, notice: Any, peer: Identity) -> None:
+        handlers = self._notices.handlers
+        if type(notice) not in handlers:
+            try:
+                notice = self._notices.read(notice)
+            except Unavailable:
+                return  # of a newer release: a notice is a hint that may always be lost
         try:
-            notice = self._notices.decode(body)
-        except UNREADABLE as reason:
-            error = self._notices.why_unreadable(body, reason)
-            if isinstance(error, ProtocolError):
-                raise error from None
-            return  # of a newer release: a notice is a hint that may always be lost
-        try:
-            self._notices.handlers[type(notice)](notice, peer)
+            handlers[type(notice)](notice, peer)
         except ProtocolError:
             raise
         except Exception:
@@ -285,16 +318,18 @@ class _ServerConnection(Channel):
                 f"the handler of {name_of(type(notice))} failed:\n{traceback.format_exc()}"
             )
 
-    def _request(self, header: Header, payload: memoryview, peer: Identity) -> None:
-        call_id = header.call_id
-        try:
-            request = self._requests.decode(header.body)
-        except UNREADABLE as reason:
-            error = self._requests.why_unreadable(header.body, reason)
-            if isinstance(error, ProtocolError):
-                raise error from None
-            self.send(ERROR, call_id, 0, error.info())
-            return
+    def _request(
+        self, message: "Message[Any] | Header", payload: memoryview, peer: Identity
+    ) -> None:
+        call_id, request = message.call_id, message.body
+        handler = self._requests.handlers.get(type(request))
+        if handler is None:
+            try:
+                request = self._requests.read(request)
+            except Unavailable as unknown:
+                self.send(ERROR, call_id, 0, unknown.info())
+                return
+            handler = self._requests.handlers[type(request)]
         crowded = self._crowded()
         if (
             len(self._under_way) >= MAX_CALLS_UNDER_WAY
@@ -303,8 +338,7 @@ class _ServerConnection(Channel):
             self._overloaded(call_id, crowded)
             return
         kind = type(request)
-        handler = self._requests.handlers[kind]
-        call = Call(peer, header.timeout_ms, payload)
+        call = Call(peer, message.timeout_ms, payload)
         result: object
         if crowded:
             result = self._when_read(handler, request, call)
@@ -315,9 +349,11 @@ class _ServerConnection(Channel):
                 self._reply_error(call_id, kind, error)
                 return
         if isinstance(result, CoroutineType):
-            result = self.world.spawn(_outcome(result), kind.__name__)
+            work, result = result, self.world.spawn(_outcome(result), kind.__name__)
+            # A task that is cancelled before it began never comes to its work.
+            result.add_done_callback(lambda _: work.close())
         if isinstance(result, asyncio.Future):
-            self._await(_Work(result, call_id, kind, len(payload)), header.timeout_ms)
+            self._await(result, call_id, kind, len(payload), message.timeout_ms)
         else:
             self._reply(call_id, kind, result)
 
@@ -337,12 +373,20 @@ class _ServerConnection(Channel):
 
     # Answers.
 
-    def _await(self, work: _Work, timeout_ms: int) -> None:
+    def _await(
+        self,
+        future: asyncio.Future[Any],
+        call_id: int,
+        request: type[Any],
+        payload_bytes: int,
+        timeout_ms: int,
+    ) -> None:
         self._last_work = number = self._last_work + 1
+        work = _Work(self, number, call_id, request, payload_bytes, future)
         self._under_way[number] = work
-        self._payload_bytes += work.payload_bytes
+        self._payload_bytes += payload_bytes
         self._deadlines.add(number, timeout_ms)
-        work.future.add_done_callback(partial(self._finished, number))
+        future.add_done_callback(work.finished)
 
     def _cancel(self, number: int) -> None:
         """Nobody waits for this answer any more."""
@@ -352,17 +396,22 @@ class _ServerConnection(Channel):
         if isinstance(work.future, asyncio.Task):
             work.future.cancel()
 
-    def _finished(self, number: int, future: asyncio.Future[Any]) -> None:
-        error: BaseException | None
-        if future.cancelled():
-            error = Maybe(f"{self._server.identity} gave up this call; it may have been executed")
-        elif (error := future.exception()) is None:
+    def finished(self, work: _Work, future: asyncio.Future[Any]) -> None:
+        """The answer is there, or why there will be none."""
+        error: BaseException | None = None
+        try:
             result = future.result()
-            error = result.error if isinstance(result, _Failure) else None
-        work = self._under_way.pop(number, None)
+        except asyncio.CancelledError:
+            error = Maybe(f"{self._server.identity} gave up this call; it may have been executed")
+        except (Exception, Bug) as raised:
+            error = raised
+        else:
+            if isinstance(result, _Failure):
+                error = result.error
+        wanted = self._under_way.pop(work.number, None) is not None
         if isinstance(error, Bug):
             self.world.stop(error)
-        elif work is not None:
+        elif wanted:
             self._payload_bytes -= work.payload_bytes
             if error is None:
                 self._reply(work.call_id, work.request, result)

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from quorate.base.checksum import crc32c
+from quorate.base.codec import UNREADABLE
 from quorate.base.errors import BadConfiguration, CorruptData, NotFound
 from quorate.runtime.ports import Disk
 
@@ -66,7 +67,7 @@ def read_record(disk: Disk, path: str, kind: type[T], where: str) -> T | None:
         envelope = msgspec.json.decode(data, type=_Envelope)
         if envelope.crc32c == f"{crc32c(bytes(envelope.content)):08x}":
             return msgspec.json.decode(envelope.content, type=kind)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise CorruptData(f"{where} is damaged ({error}); {_ADVICE}") from error
     raise CorruptData(f"{where} is damaged (its checksum does not fit); {_ADVICE}")
 

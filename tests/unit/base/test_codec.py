@@ -2,10 +2,11 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quorate.base.codec import (
+    UNREADABLE,
     Command,
     Query,
     Reply,
@@ -17,7 +18,7 @@ from quorate.base.codec import (
     result_of,
     union_decoder,
 )
-from quorate.base.errors import NotFound, QuorateError
+from quorate.base.errors import NotFound, ProtocolError, QuorateError
 
 
 class Found(Reply):
@@ -71,19 +72,21 @@ def test_an_error_is_raised_where_its_outcome_is_read() -> None:
 
 
 @given(VALUES, st.sampled_from([int, str, Found, list[int]]))
-def test_an_outcome_of_another_type_is_an_error_of_decoding(value: object, kind: type) -> None:
+def test_an_outcome_of_another_type_is_a_protocol_error(value: object, kind: type) -> None:
     try:
         result_of(outcome_of(value), kind)
-    except (msgspec.DecodeError, QuorateError) as error:
-        assert isinstance(error, msgspec.DecodeError)
+    except QuorateError as error:
+        assert isinstance(error, ProtocolError)
 
 
 @given(st.binary(max_size=30))
-def test_no_bytes_make_decoding_fail_otherwise_than_by_a_decode_error(data: bytes) -> None:
+@example(b"\x92\xabtest.find.1\xa2\xff\xfe")  # text that is not UTF-8
+@example(b"\x94\xabtest.find.1\xa1a\x01" + b"\x91" * 10_000)  # passed over, and deep
+def test_no_bytes_make_decoding_fail_otherwise_than_as_unreadable(data: bytes) -> None:
     for kind in (Find, Found, int):
         try:
             decode(data, kind)
-        except msgspec.DecodeError:
+        except UNREADABLE:
             continue
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from quorate.base.codec import Command, Query, encode, reply_type, result_of
 from quorate.base.errors import QuorateError
-from quorate.base.machine import Meta
+from quorate.base.machine import Meta, restore_all
 from quorate.gfs.core.commands import AllocateChunks, CreateFile, Entry, List, Mkdir, Stat
 from quorate.gfs.core.invariants import check_state, check_step
 from quorate.gfs.core.namespace import Namespace
@@ -15,7 +15,7 @@ BLOCK = 64 * 1024
 def copy_of(namespace: Namespace) -> Namespace:
     """The same state, by way of a snapshot."""
     other = Namespace()
-    other.restore(namespace.snapshot())
+    restore_all(other, namespace.snapshot())
     return other
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from quorate.base.codec import encode, reply_type, result_of
-from quorate.base.machine import Meta
+from quorate.base.machine import Meta, restore_all
 from quorate.mapreduce.core import commands as c
 from quorate.mapreduce.core.invariants import check_state, check_step
 from quorate.mapreduce.core.job_table import JobTable
@@ -11,7 +11,7 @@ from quorate.mapreduce.core.job_table import JobTable
 
 def copy(table: JobTable) -> JobTable:
     again = JobTable()
-    again.restore(table.snapshot())
+    restore_all(again, table.snapshot())
     return again
 
 

@@ -4,7 +4,7 @@ import pytest
 from unit.mapreduce.table import Driver, copy
 
 from quorate.base.errors import AlreadyExists, BadInput, NotFound, Overloaded
-from quorate.base.machine import Meta
+from quorate.base.machine import Meta, restore_all
 from quorate.mapreduce.core import commands as c
 from quorate.mapreduce.core import job_table
 from quorate.mapreduce.core.job_table import (
@@ -326,7 +326,7 @@ def test_a_snapshot_is_frozen_and_restores_the_whole_state(driver: Driver) -> No
     driver.assign("a", 1)
     assert driver.table.digest() != digest
     again = copy(Driver().table)
-    again.restore(pieces)
+    restore_all(again, pieces)
     assert again.digest() == digest
     assert again.choose("a", 5) == [(again.jobs[1], "reduce", 1)]
     assert list(again.running["b"]) == [attempt("reduce", 0)]

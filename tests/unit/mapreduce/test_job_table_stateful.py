@@ -1,5 +1,8 @@
 """The job table under any sequence of commands, late and repeated ones included."""
 
+from collections.abc import Iterator
+from itertools import islice
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -20,6 +23,7 @@ class JobTableMachine(RuleBasedStateMachine):
         super().__init__()
         self.driver = Driver()
         self.attempts: list[tuple[c.Attempt, str]] = []
+        self.views: list[tuple[Iterator[bytes], list[bytes]]] = []
         self.accepted: dict[tuple[int, c.Kind, int], set[int]] = {}
 
     def do(self, command: object) -> object:
@@ -89,6 +93,27 @@ class JobTableMachine(RuleBasedStateMachine):
             key = (attempt.job, attempt.kind, attempt.task)
             self.accepted.setdefault(key, set()).add(attempt.attempt)
             assert len(self.accepted[key]) == 1
+
+    @rule()
+    def freeze(self) -> None:
+        table = self.driver.table
+        self.views.append((table.snapshot(), list(table.snapshot())))
+
+    @rule(number=st.integers(0, 3), pieces=st.integers(0, 5))
+    def read_what_was_frozen(self, number: int, pieces: int) -> None:
+        """Some pieces now, and the rest when the table has changed again."""
+        if self.views:
+            stream, expected = self.views.pop(number % len(self.views))
+            begun = list(islice(stream, pieces))
+            assert begun == expected[:pieces]
+            if len(begun) < len(expected):
+                self.views.append((stream, expected[pieces:]))
+            else:
+                assert list(stream) == []
+
+    def teardown(self) -> None:
+        for stream, expected in self.views:
+            assert list(stream) == expected
 
     @invariant()
     def a_copy_is_equal(self) -> None:

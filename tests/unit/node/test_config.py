@@ -71,7 +71,7 @@ def test_tls_allows_addresses_off_loopback(tmp_path: Path) -> None:
         ("127.0.0.1:7402", "127.0.0.1:7401", "to both chunkserver and worker"),
         ("127.0.0.1:7410", "127.0.0.1:7400", "to both n2 and n1"),
         ('rpc = "127.0.0.1:7400"\nc', 'rpc = "127.0.0.1:7409"\nc', "has another port than 'n1'"),
-        ("[addresses]", "[worker]\ntasks = 0\n[addresses]", "worker.tasks must be at least 1"),
+        ("[addresses]", "[worker]\ntasks = 0\n[addresses]", "worker.tasks must be 1 to 1024"),
         (
             "[addresses]",
             "[raft]\nelection_timeout_ms = 200\n[addresses]",

@@ -28,7 +28,6 @@ from quorate.raft.messages import (
     Envelope,
     GroupStatus,
     Propose,
-    Proposed,
     RaftMessages,
 )
 from quorate.raft.server import RaftServer
@@ -112,7 +111,7 @@ class Script:
 
     async def call(self, address: Address, request: Request[Any], *, timeout_ms: float) -> Any:
         if isinstance(request, Propose) and request.command == encode(OpenSession()):
-            return Proposed(outcome_of(7))
+            return outcome_of(7)
         self.calls.append((address, request))
         line = self.lines.pop(0) if self.lines else Unavailable("nobody is there")
         if isinstance(line, Maybe):
@@ -302,8 +301,8 @@ def test_the_number_of_a_command_stays_the_same_through_all_attempts() -> None:
         assert isinstance(last, Propose)
         assert last.command == wrap(7, 2, 1, encode(Append("a", "y")))
 
-    lines = [hint, Maybe("lost"), Unavailable("down"), Proposed(outcome_of(1))]
-    scripted([*lines, Proposed(outcome_of(2))], scenario)
+    lines = [hint, Maybe("lost"), Unavailable("down"), outcome_of(1)]
+    scripted([*lines, outcome_of(2)], scenario)
 
 
 @pytest.mark.parametrize(
@@ -317,8 +316,8 @@ def test_the_number_of_a_command_stays_the_same_through_all_attempts() -> None:
         ([Maybe("lost"), BadConfiguration("another cluster")], Maybe),
         ([Maybe("lost"), ProtocolError("garbage")], Maybe),
         ([QuorateError("internal error")], Maybe),
-        ([Proposed(outcome_of(BadConfiguration("its own")))], BadConfiguration),
-        ([Maybe("lost"), Proposed(outcome_of(BadConfiguration("its own")))], BadConfiguration),
+        ([outcome_of(BadConfiguration("its own"))], BadConfiguration),
+        ([Maybe("lost"), outcome_of(BadConfiguration("its own"))], BadConfiguration),
     ],
 )
 def test_only_what_is_sure_is_said_to_be_so(lines: list[object], raised: type[Exception]) -> None:
@@ -382,7 +381,7 @@ def test_replicas_messages_are_taken_from_replicas_of_the_cluster_alone() -> Non
             raise AssertionError("it came through")
 
     driver: Any = Deaf()
-    take = RaftServer(driver, {}).notices[RaftMessages]
+    take = RaftServer(driver, {}, driver).notices[RaftMessages]
     for role, cluster in (("client", CLUSTER), ("worker", CLUSTER), ("raft", "")):
         with pytest.raises(ProtocolError, match="which is none"):
             take(RaftMessages([]), Identity(cluster, NodeId(2), role))  # type: ignore[arg-type]

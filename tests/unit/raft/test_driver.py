@@ -10,11 +10,14 @@ from raft_replicas import ME, THREE, TWO, append, entries, follower
 from quorate.base.codec import decode, encode
 from quorate.base.errors import DiskFailed, ProtocolError
 from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
-from quorate.raft.core.entries import Entry
+from quorate.raft.core.entries import Entry, Snapshot
+from quorate.raft.core.events import ReadReady
 from quorate.raft.core.messages import (
     AppendReply,
     AppendRequest,
+    InstallReply,
     Message,
+    TimeoutNow,
     VoteReply,
     VoteRequest,
 )
@@ -34,8 +37,18 @@ SYNC_MS = 50.0
 
 
 class Owner:
+    def __init__(self) -> None:
+        self.reads: list[ReadReady] = []
+        self.offers: list[tuple[ReplicaId, Snapshot]] = []
+
     def advanced(self) -> None:
         return
+
+    def reads_ready(self, reads: list[ReadReady]) -> None:
+        self.reads += reads
+
+    def install(self, source: ReplicaId, snapshot: Snapshot) -> None:
+        self.offers.append((source, snapshot))
 
 
 class Desk:
@@ -117,20 +130,26 @@ async def lead(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "waits"),
+    ("message", "waits_for_entries", "waits_for_term"),
     [
-        (AppendReply(1, True), True),
-        (AppendReply(1, False), True),
-        (VoteReply(1, True), True),
-        (VoteReply(1, False), True),
-        (VoteReply(1, True, pre_vote=True), False),
-        (VoteRequest(1, 0, 0), True),
-        (VoteRequest(1, 0, 0, pre_vote=True), False),
-        (AppendRequest(1, 0, 0, 0, []), False),
+        (AppendReply(1, True, match_index=4), False, True),
+        (AppendReply(1, True, match_index=5), True, True),
+        (AppendReply(1, False), False, True),
+        (InstallReply(1), False, True),
+        (VoteReply(1, True), True, True),
+        (VoteReply(1, False), True, True),
+        (VoteReply(1, True, pre_vote=True), False, False),
+        (VoteRequest(1, 0, 0), True, True),
+        (VoteRequest(1, 0, 0, pre_vote=True), False, False),
+        (AppendRequest(1, 0, 0, 0, []), False, False),
+        (TimeoutNow(1), False, False),
     ],
 )
-def test_what_a_crash_must_not_take_back_waits_for_the_disk(message: Message, waits: bool) -> None:
-    assert waits_for_disk(message) is waits
+def test_what_a_crash_must_not_take_back_waits_for_the_disk(
+    message: Message, waits_for_entries: bool, waits_for_term: bool
+) -> None:
+    assert waits_for_disk(message, 4, durable_term=True) is waits_for_entries
+    assert waits_for_disk(message, 4, durable_term=False) is waits_for_term
 
 
 def test_an_append_is_acknowledged_when_its_sync_has_returned_and_not_before() -> None:
@@ -170,18 +189,32 @@ def test_what_comes_during_a_sync_waits_for_the_next_one() -> None:
     play(scenario)
 
 
-def test_a_heartbeats_answer_waits_for_the_sync_that_runs() -> None:
-    """It says that the log matches up to entries which that sync is to make durable."""
+def test_a_heartbeat_is_answered_while_the_disk_is_slow_for_what_is_on_it() -> None:
+    """So that a slow sync is not taken for a dead follower, and holds up no read."""
 
     async def scenario(desk: Desk) -> None:
         desk.hear(append(1, new=[1]))
+        await desk.pass_ms(SYNC_MS + 1)
+        desk.take()
+        desk.hear(append(1, (1, 1), new=[1]))
         await desk.pass_ms(SYNC_MS / 2)
-        desk.hear(append(1, (1, 1)))
+        desk.hear(append(1, (2, 1)))
+        assert desk.take() == [AppendReply(1, True, match_index=1)]
+        await desk.pass_ms(SYNC_MS / 2 + 1)
+        assert desk.take() == [AppendReply(1, True, match_index=2)]
+        desk.hear(append(1, (2, 1)))
+        assert desk.take() == [AppendReply(1, True, match_index=2)]
+
+    play(scenario)
+
+
+def test_a_heartbeat_of_a_new_term_is_answered_when_the_term_is_on_disk() -> None:
+    async def scenario(desk: Desk) -> None:
+        desk.hear(append(7))
+        await desk.pass_ms(SYNC_MS / 2)
         assert desk.sent == []
         await desk.pass_ms(SYNC_MS / 2 + 1)
-        assert desk.take() == [AppendReply(1, True, match_index=1)] * 2
-        desk.hear(append(1, (1, 1)))  # nothing is being written: it need not wait
-        assert desk.take() == [AppendReply(1, True, match_index=1)]
+        assert desk.take() == [AppendReply(7, True)]
 
     play(scenario)
 
@@ -335,11 +368,11 @@ def test_a_stopped_driver_sends_nothing_though_its_last_sync_returns() -> None:
         AppendRequest(3, 3, 2, 0, entries([1], 4)),  # terms go down
     ],
 )
-def test_entries_out_of_order_are_refused_with_all_that_came_with_them(message: Message) -> None:
+def test_entries_out_of_order_are_refused_with_all_that_comes_after_them(message: Message) -> None:
     async def scenario(desk: Desk) -> None:
         before = desk.replicas[0].term
-        with pytest.raises(ProtocolError):
-            desk.hear(append(9), message)
+        with pytest.raises(ProtocolError, match="entries out of order"):
+            desk.hear(message, append(9))
         await desk.pass_ms(2 * SYNC_MS)
         assert desk.sent == []
         assert desk.replicas[0].term == before
@@ -367,7 +400,8 @@ def test_messages_for_a_replica_that_is_not_here_are_dropped() -> None:
     async def scenario(desk: Desk) -> None:
         desk.hear(append(1, new=[1]), group=GroupId(7))
         desk.driver.receive(RaftMessages([Envelope(GROUPS[0], TWO, THREE, append(1, new=[1]))]))
-        desk.hear(append(1, new=[1]), sender=ReplicaId(99))  # not of this group
+        with pytest.raises(ProtocolError, match="99 is no peer of replica 1"):
+            desk.hear(append(1, new=[1]), sender=ReplicaId(99))
         await desk.pass_ms(2 * SYNC_MS)
         assert desk.sent == []
         assert desk.replicas[0].log.last_index == 0

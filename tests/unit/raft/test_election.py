@@ -25,7 +25,7 @@ from raft_replicas import (
 
 from quorate.base.check import Bug
 from quorate.raft.core.entries import NOBODY, HardState
-from quorate.raft.core.events import Effects, Persisted, Tick
+from quorate.raft.core.events import Effects, PeerLost, Persisted, Tick
 from quorate.raft.core.messages import VoteReply, VoteRequest
 from quorate.raft.core.replica import Replica, Role
 
@@ -182,6 +182,7 @@ def test_the_vote_for_itself_counts_only_when_it_is_on_disk() -> None:
 def test_a_disk_that_is_behind_the_vote_does_not_count_it() -> None:
     replica = follower(term=1)
     receive(replica, TWO, append(2, (0, 0), [2]))
+    take(replica, PeerLost(TWO))  # or the write would be under way for so long that it stalls
     timeout(replica)
     receive(replica, TWO, VoteReply(3, True, pre_vote=True))
     assert replica.vote_write == 2
@@ -258,7 +259,7 @@ def test_timeouts_differ_from_election_to_election() -> None:
     """Raft §5.2: split votes are rare because each timeout is drawn anew."""
     draws = iter([0.0, 0.25, 0.5, 0.75, 0.999])
     replica = follower()
-    replica._draw = lambda: next(draws)
+    replica.draw = lambda: next(draws)
     seen = []
     for _ in range(5):
         replica.reset_election_timer(1000)

@@ -25,12 +25,16 @@ from quorate.raft.core.replica import Role
 from quorate.raft.driver import Driver
 from quorate.raft.group import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Group, LogBatch
 from quorate.raft.messages import Envelope, RaftMessages
-from quorate.raft.sessions import wrap
+from quorate.raft.sessions import SessionMachine, wrap
+from quorate.raft.snapshots import SnapshotStore
 from quorate.raft.wal import Wal
+from quorate.rpc.client import RpcClient
+from quorate.rpc.handshake import Identity
 from quorate.runtime.ports import World
 from quorate.runtime.simulated.world import Machine, Simulation
 from quorate.simulator.workloads.lists import Append, Lists, Read
 
+CLUSTER = ClusterId("e" * 32)
 GROUP = GroupId(1)
 PEER = Address("m2:raft")
 LONG_MS = 60_000
@@ -58,7 +62,9 @@ class Timed(Lists):
 class Desk:
     """A group of one voter, or one of three whose others are played by the test."""
 
-    def __init__(self, world: World, host: Machine, wal: Wal, voters: int) -> None:
+    def __init__(
+        self, world: World, host: Machine, wal: Wal, store: SnapshotStore, voters: int
+    ) -> None:
         self.world = world
         self.host = host
         self.machine = Timed()
@@ -67,7 +73,11 @@ class Desk:
         self.sent: list[Envelope] = []
         self.driver = Driver(world, wal, lambda _, notice: self.sent.extend(notice.envelopes))
         addresses = {voter: Address(f"m{voter}:raft") for voter in self.replica.voters}
-        self.group = Group(world, self.driver, GROUP, self.machine, self.replica, addresses)
+        rpc = RpcClient(world, Identity(CLUSTER, NodeId(1), "raft"))
+        sessions = SessionMachine(self.machine)
+        self.group = Group(
+            world, self.driver, GROUP, sessions, self.replica, addresses, store, rpc
+        )
 
     async def lead(self) -> None:
         """Win an election; with three voters, TWO is on our side and has the first entry."""
@@ -85,8 +95,8 @@ class Desk:
     def accept(self) -> None:
         """TWO has everything."""
         if self.replica.peers:
-            last = self.replica.log.last_index
-            self.hear(AppendReply(self.replica.term, True, match_index=last))
+            last, round_ = self.replica.log.last_index, self.replica.round
+            self.hear(AppendReply(self.replica.term, True, match_index=last, round=round_))
 
     def hear(self, message: Any) -> None:
         if self.replica.peers:
@@ -114,11 +124,11 @@ def play(scenario: Scenario, *, voters: int = 1, sync_ms: float = 1.0) -> None:
         host = simulation.machine("m1")
 
         async def main(world: World) -> None:
-            cluster = ClusterId("e" * 32)
-            await Wal.create(world.disk, cluster, NodeId(1), segment_bytes=1 << 16)
-            wal, _ = await Wal.open(world.disk, cluster, NodeId(1), segment_bytes=1 << 16)
+            await Wal.create(world.disk, CLUSTER, NodeId(1), segment_bytes=1 << 16)
+            wal, _ = await Wal.open(world.disk, CLUSTER, NodeId(1), segment_bytes=1 << 16)
+            store = await SnapshotStore.open(world)
             host.disk.faults.sync_ms = (sync_ms, sync_ms)
-            await scenario(Desk(world, host, wal, voters))
+            await scenario(Desk(world, host, wal, store, voters))
 
         process = host.start_process("raft", main)
         simulation.run_until(lambda: not process.alive, 24 * 3_600_000)
@@ -152,10 +162,7 @@ def test_what_comes_in_one_turn_is_one_entry_with_one_log_time() -> None:
     async def scenario(desk: Desk) -> None:
         await desk.lead()
         futures = [desk.group.submit(command(str(number))) for number in range(100)]
-        asked = desk.group.ask(encode(Read("a")))
         assert await asyncio.gather(*futures) == [outcome_of(n) for n in range(1, 101)]
-        assert asked.done()  # it rode on the same entry
-        assert asked.result() == outcome_of([str(number) for number in range(100)])
         assert [len(batch.commands) for batch in desk.entries()] == [100]
 
     play(scenario)
@@ -339,7 +346,7 @@ def test_a_tick_is_proposed_when_a_deadline_of_the_state_is_due_and_not_again() 
     async def scenario(desk: Desk) -> None:
         await desk.lead()
         desk.machine.deadline_ms = desk.world.clock.wall_ms() + 5_000
-        await desk.group.barrier(timeout_ms=LONG_MS)  # the group sees the deadline
+        await desk.group.execute(Append("a", "x"), timeout_ms=LONG_MS)  # the group sees it
         before = len(desk.entries())
         await desk.pass_ms(4_900)
         assert len(desk.entries()) == before
@@ -373,7 +380,7 @@ def test_log_time_never_runs_back_and_deadlines_are_met_though_the_wall_clock_ju
 
 def test_log_time_does_not_run_ahead_of_a_clock_that_is_right_and_comes_back_to_it() -> None:
     async def ahead_ms(desk: Desk) -> int:
-        await desk.group.barrier(timeout_ms=LONG_MS)
+        await desk.group.execute(Append("a", "x"), timeout_ms=LONG_MS)
         return desk.group.time_ms - desk.world.clock.wall_ms()
 
     async def scenario(desk: Desk) -> None:

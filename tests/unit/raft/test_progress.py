@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quorate.raft.core.progress import Progress
+from quorate.raft.core.progress import Mode, Progress
 
 INFLIGHT = 3
 
@@ -26,7 +26,7 @@ def test_an_accepted_probe_starts_replication() -> None:
     progress = Progress(5)
     progress.sent(9)
     assert progress.accepted(9)
-    assert (progress.replicating, progress.paused) == (True, False)
+    assert (progress.mode, progress.paused) == (Mode.REPLICATE, False)
     assert (progress.match_index, progress.next_index) == (9, 10)
 
 
@@ -68,7 +68,7 @@ def test_a_refusal_leads_back_to_probing_and_forgets_what_is_under_way() -> None
     progress.sent(5)
     progress.sent(8)
     progress.probe_from(6)
-    assert (progress.replicating, progress.paused, list(progress.inflight)) == (False, False, [])
+    assert (progress.mode, progress.paused, list(progress.inflight)) == (Mode.PROBE, False, [])
     assert (progress.match_index, progress.next_index) == (3, 6)
 
 

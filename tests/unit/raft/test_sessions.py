@@ -6,6 +6,7 @@ from session_bench import Bench, Read, add
 from quorate.base.check import Bug
 from quorate.base.codec import encode, result_of
 from quorate.base.errors import BadInput, CorruptData, Maybe, Overloaded, SessionExpired
+from quorate.base.machine import restore_all
 from quorate.raft import sessions
 from quorate.raft.sessions import (
     MAX_COMMAND_BYTES,
@@ -113,9 +114,11 @@ def test_a_tick_is_due_when_the_oldest_session_or_the_machine_has_a_deadline() -
     bench.time_ms += 10
     bench.open()
     assert bench.machine.next_deadline_ms() == 1_000_000 + SESSION_IDLE_MS
-    bench.add(one, 1)  # now the other is the oldest
+    bench.add(one, 1)  # now the other is the oldest, which is found out when a tick is due
+    bench.time_ms = 1_000_000 + SESSION_IDLE_MS
+    bench.batch()
     assert bench.machine.next_deadline_ms() == 1_000_010 + SESSION_IDLE_MS
-    bench.time_ms += SESSION_IDLE_MS
+    bench.time_ms += 10
     bench.batch()
     assert bench.machine.next_deadline_ms() == 5_000_000
 
@@ -289,6 +292,22 @@ def test_a_snapshot_holds_the_sessions() -> None:
     assert other.open() != session
 
 
+def test_of_many_sessions_that_expire_at_once_a_batch_sees_to_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_DROPPED", 2)
+    bench = Bench()
+    opened = [bench.open() for _ in range(5)]
+    bench.time_ms += SESSION_IDLE_MS
+    batches = 0
+    while bench.machine.next_deadline_ms() is not None:
+        with pytest.raises(SessionExpired):  # whether its turn has come or not
+            bench.add(opened[-1], 1)
+        batches += 1
+        assert bench.copy().machine.digest() == bench.machine.digest()
+    assert (batches, bench.counter.sum) == (3, 0)
+
+
 def test_a_snapshot_is_frozen_at_its_call() -> None:
     bench = Bench()
     session = bench.open()
@@ -308,7 +327,7 @@ def test_a_snapshot_of_a_newer_build_is_refused(monkeypatch: pytest.MonkeyPatch)
     stream = list(bench.machine.snapshot())
     monkeypatch.setattr(sessions, "SUPPORTED_FEATURE_LEVEL", 1)
     with pytest.raises(CorruptData, match="newer than this build"):
-        Bench().machine.restore(stream)
+        restore_all(Bench().machine, stream)
 
 
 def test_a_snapshot_that_is_cut_short_or_damaged_is_refused() -> None:
@@ -319,6 +338,6 @@ def test_a_snapshot_that_is_cut_short_or_damaged_is_refused() -> None:
     stream = b"".join(pieces)
     for end in range(len(stream) - len(pieces[-1])):
         with pytest.raises(CorruptData):
-            Bench().machine.restore([stream[:end]])
+            restore_all(Bench().machine, [stream[:end]])
     with pytest.raises(CorruptData):
-        Bench().machine.restore([pieces[1], *pieces])
+        restore_all(Bench().machine, [pieces[1], *pieces])

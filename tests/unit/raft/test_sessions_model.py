@@ -1,5 +1,7 @@
 """The session wrapper against a plain model: what is applied, and the answers that are kept."""
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 from session_bench import Bench, add
@@ -15,6 +17,7 @@ STEPS = st.lists(
         st.tuples(st.just("confirm"), st.integers(0, 3), st.integers(1, 6), st.integers(0, 6)),
         st.tuples(st.just("wait"), st.integers(1, SESSION_IDLE_MS), st.just(0), st.just(0)),
         st.tuples(st.just("copy"), st.just(0), st.just(0), st.just(0)),
+        st.tuples(st.just("freeze"), st.just(0), st.just(0), st.just(0)),
     ),
     max_size=40,
 )
@@ -43,6 +46,7 @@ def test_against_a_model_each_command_is_applied_once_and_its_answer_kept(
     bench = Bench()
     total, opened = 0, [0]
     models: dict[int, Model] = {}
+    views: list[tuple[Iterator[bytes], list[bytes]]] = []
     for what, number, sequence, amount in steps:
         if what == "open":
             opened.append(bench.open())
@@ -53,6 +57,8 @@ def test_against_a_model_each_command_is_applied_once_and_its_answer_kept(
             digest = bench.machine.digest()
             bench = bench.copy()
             assert bench.machine.digest() == digest
+        elif what == "freeze":
+            views.append((bench.machine.snapshot(), list(bench.machine.snapshot())))
         else:
             session = opened[number % len(opened)]
             confirmed, change = (0, amount) if what == "add" else (amount, 1)
@@ -66,6 +72,8 @@ def test_against_a_model_each_command_is_applied_once_and_its_answer_kept(
                     models[session].answers[sequence] = fresh
             assert said(outcome) == expected
         assert bench.counter.sum == total
+    for stream, then in views:
+        assert list(stream) == then
 
 
 def expect(

@@ -9,13 +9,16 @@ Rules:
   learn of garbage with their heartbeats (GFS §4.4.1).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from quorate.base.checksum import SetDigest
 from quorate.base.codec import encode
 from quorate.base.errors import NotFound
+from quorate.base.frozen import FreezableMap
 
 PENDING_MS = 60 * 60 * 1000
+MAX_EXPIRED = 1000
+"""Handles that expire with one batch: if they are more, the rest goes with the next ones."""
 
 
 def pending_item(handle: int, expiry_ms: int) -> bytes:
@@ -27,8 +30,10 @@ class ChunkTable:
 
     def __init__(self) -> None:
         self.next_handle = 1
-        self.pending: dict[int, int] = {}  # handle -> expiry, earliest first
-        self.used: set[int] = set()  # in files; derived from the tree, so not in the digest
+        self.pending: FreezableMap[int, int] = FreezableMap()  # handle -> expiry
+        self._expiries: FreezableMap[tuple[int, int], None] = FreezableMap()  # (expiry, handle)
+        # In files; derived from the tree, so not in the digest.
+        self.used: FreezableMap[int, None] = FreezableMap()
         self.digest = SetDigest()
 
     def allocate(self, count: int, time_ms: int) -> int:
@@ -40,12 +45,15 @@ class ChunkTable:
         return first
 
     def hold(self, handle: int, expiry_ms: int) -> None:
-        """Note a pending handle.  Log time never runs backwards, so the order is by expiry."""
+        """Note a pending handle."""
         self.pending[handle] = expiry_ms
+        self._expiries[expiry_ms, handle] = None
         self.digest.add(pending_item(handle, expiry_ms))
 
     def _release(self, handle: int) -> None:
-        self.digest.remove(pending_item(handle, self.pending.pop(handle)))
+        expiry_ms = self.pending.pop(handle)
+        self._expiries.pop((expiry_ms, handle))
+        self.digest.remove(pending_item(handle, expiry_ms))
 
     def require_pending(self, handles: Iterable[int]) -> None:
         """Raise ``NotFound`` unless all are pending."""
@@ -71,18 +79,29 @@ class ChunkTable:
         """Pending handles are in a file now."""
         for handle in handles:
             self._release(handle)
-            self.used.add(handle)
+            self.used[handle] = None
 
     def let_go(self, handles: Iterable[int]) -> None:
         """Handles of a file that is gone: garbage from here on."""
-        self.used.difference_update(handles)
+        for handle in handles:
+            self.used.pop(handle)
 
     def expire(self, time_ms: int) -> None:
-        while (deadline_ms := self.next_deadline_ms()) is not None and deadline_ms <= time_ms:
-            self._release(next(iter(self.pending)))
+        for _ in range(MAX_EXPIRED):
+            first = self._expiries.first()
+            if first is None or first[0] > time_ms:
+                return
+            self._release(first[1])
 
     def next_deadline_ms(self) -> int | None:
-        return next(iter(self.pending.values()), None)
+        first = self._expiries.first()
+        return None if first is None else first[0]
+
+    def clear(self) -> Iterator[None]:
+        """Let go of everything, with pauses."""
+        yield from self.pending.clear()
+        yield from self._expiries.clear()
+        yield from self.used.clear()
 
     def is_garbage(self, handle: int) -> bool:
         return handle < self.next_handle and handle not in self.pending and handle not in self.used

@@ -121,7 +121,7 @@ class PrepareOutput(Command[Prepared], tag="gfs.prepare_output.1"):
     fence: int
 
 
-class OutputPart(msgspec.Struct, array_like=True, frozen=True):
+class OutputPart(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """The file at ``path`` is to become ``name`` in the output folder."""
 
     name: str

@@ -124,18 +124,23 @@ class Namespace(TypedMachine):
 
     def expire(self, meta: Meta) -> None:
         self.chunks.expire(meta.time_ms)
+        self.chunks.let_go(self.tree.sweep())
 
     def snapshot(self) -> Iterator[bytes]:
         return snapshot.write(self.tree, self.chunks, self.digest())
 
-    def restore(self, stream: Iterable[bytes]) -> None:
-        self.tree, self.chunks = snapshot.read(stream, _digest)
+    def restore(self, stream: Iterable[bytes]) -> Iterator[None]:
+        tree, chunks = yield from snapshot.read(stream, _digest)
+        old_tree, old_chunks = self.tree, self.chunks
+        self.tree, self.chunks = tree, chunks
+        yield from old_tree.entries.clear()
+        yield from old_chunks.clear()
 
     def digest(self) -> int:
         return _digest(self.tree, self.chunks)
 
     def next_deadline_ms(self) -> int | None:
-        return self.chunks.next_deadline_ms()
+        return 0 if self.tree.unlinked else self.chunks.next_deadline_ms()
 
     def is_garbage(self, handle: int) -> bool:
         """Whether no file has, or ever will have, the chunk ``handle``; right on any replica."""
@@ -172,7 +177,8 @@ class Namespace(TypedMachine):
             tuple(command.handles),
             command.creator,
         )
-        self.tree.attach(parent, parts[-1], file)
+        self.tree.attach(parent.id, parts[-1], file)
+        self.tree.note_path(len(command.path.encode()))
         self.chunks.use(file.handles)
         return Created(file.id, file.modified_ms)
 
@@ -195,13 +201,14 @@ class Namespace(TypedMachine):
         output.refuse_fenced(self.tree, parts)
         above, missing = self._above(parts, command.parents)
         self.tree.make_directories(above, (*missing, parts[-1]), meta.time_ms)
+        self.tree.note_path(len(command.path.encode()))
 
     def _delete(self, command: Delete, meta: Meta) -> None:
         parts = split(command.path)
         node = self.tree.get(parts)
         if not parts:
             raise BadInput("/ itself cannot be deleted; name what lies below it")
-        if isinstance(node, Directory) and node.children and not command.recursive:
+        if isinstance(node, Directory) and not (command.recursive or self.tree.is_empty(node)):
             raise BadInput(f"{command.path} is a folder and not empty; delete it recursively")
         self.chunks.let_go(self.tree.remove(parts))
 
@@ -219,23 +226,30 @@ class Namespace(TypedMachine):
         output.refuse_fenced(self.tree, target)
         above, _ = self._above(target, False)
         self._check_depth(node, command)
-        self.tree.detach(self.tree.directory(source[:-1]), source[-1])
-        self.tree.attach(above, target[-1], node)
+        self.tree.detach(self.tree.directory(source[:-1]).id, source[-1])
+        self.tree.attach(above.id, target[-1], node)
 
     def _check_depth(self, node: Node, command: Rename) -> None:
         """Refuse a move that would make a path below ``node`` too long to be written down."""
         growth = len(command.target.encode()) - len(command.source.encode())
-        if growth <= 0 or isinstance(node, File):
+        longest = self.tree.longest + growth
+        if growth <= 0:
             return
-        waiting = [(node, len(command.target.encode()))]
+        # Only where some path may be too long is each of them looked at.
+        if isinstance(node, Directory) and longest > MAX_PATH_BYTES:
+            self._check_paths(node, command.target)
+        self.tree.note_path(longest)
+
+    def _check_paths(self, node: Directory, target: str) -> None:
+        waiting = [(node, len(target.encode()))]
         while waiting:
             directory, size = waiting.pop()
-            for name, child in directory.children.items():
+            for name, child in self.tree.children(directory):
                 below = size + 1 + len(name.encode())
                 if below > MAX_PATH_BYTES:
                     raise BadInput(
-                        f"a path below {command.target} would have more than {MAX_PATH_BYTES}"
-                        " bytes; choose a shorter name"
+                        f"a path below {target} would have more than {MAX_PATH_BYTES} bytes;"
+                        " choose a shorter name"
                     )
                 if isinstance(child, Directory):
                     waiting.append((child, below))
@@ -289,5 +303,5 @@ class Namespace(TypedMachine):
 
 
 def _digest(tree: Tree, chunks: ChunkTable) -> int:
-    counters: Sequence[int] = (tree.next_id, chunks.next_handle)
+    counters: Sequence[int] = (tree.next_id, chunks.next_handle, tree.longest)
     return (tree.digest.value + chunks.digest.value + stable_hash(encode(counters))) & _MASK

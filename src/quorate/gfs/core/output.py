@@ -101,15 +101,19 @@ def prepare_output(tree: Tree, command: PrepareOutput, time_ms: int) -> bool:
     above, missing = _parent(tree, folder)
     parent = tree.make_directories(above, missing, time_ms)
     made = Directory(tree.new_id(), time_ms, command.owner, command.fence)
-    tree.attach(parent, folder[-1], made)
+    tree.attach(parent.id, folder[-1], made)
+    tree.note_path(len(command.folder.encode()))
     return False
 
 
-def _checked_parts(tree: Tree, folder: Parts, parts: list[OutputPart]) -> list[tuple[str, Parts]]:
+def _checked_parts(
+    tree: Tree, folder: Parts, output: Parts, parts: list[OutputPart]
+) -> list[tuple[str, Parts]]:
     moves: dict[str, Parts] = {}
     paths: set[Parts] = set()
     for part in parts:
         check_name(part.name, part.name)
+        split(join((*output, part.name)))  # which must not be too long
         path = split(part.path)
         if part.name in moves or path in paths:
             raise BadInput(f"the output part {part.name} or its file {part.path} is named twice")
@@ -127,13 +131,15 @@ def publish(tree: Tree, command: Publish, time_ms: int) -> list[int]:
         return []
     if _held(tree, folder, command.owner, command.fence) is None:
         raise Fenced(f"{command.folder} is gone: the job {command.owner} was given up")
-    moves = _checked_parts(tree, folder, command.parts)
+    moves = _checked_parts(tree, folder, output, command.parts)
     above, missing = _parent(tree, output)
     parent = tree.make_directories(above, missing, time_ms)
     made = Directory(tree.new_id(), time_ms, command.owner)
-    tree.attach(parent, output[-1], made)
+    tree.attach(parent.id, output[-1], made)
+    longest_name = max((len(name.encode()) + 1 for name, _ in moves), default=0)
+    tree.note_path(len(command.output.encode()) + longest_name)
     for name, path in moves:
-        tree.attach(made, name, tree.detach(tree.directory(path[:-1]), path[-1]))
+        tree.attach(made.id, name, tree.detach(tree.directory(path[:-1]).id, path[-1]))
     return _remove(tree, folder)
 
 
@@ -141,8 +147,8 @@ def _remove(tree: Tree, folder: Parts) -> list[int]:
     """Take a temporary folder away, and an empty one above it; gives the chunk handles let go."""
     handles = tree.remove(folder)
     above = folder[:-1]
-    if above and not tree.directory(above).children:
-        tree.remove(above)
+    if above and tree.is_empty(tree.directory(above)):
+        handles += tree.remove(above)
     return handles
 
 

@@ -1,19 +1,20 @@
 """The namespace as a stream of bytes, and back.
 
-The view is frozen by a shallow copy of what the folders hold: files never change and are shared.
-A reader rebuilds the digest as it goes and refuses a stream that does not add up to the digest in
-its header, so that a damaged snapshot never becomes a replica's state.
+The state lies in maps that are frozen without a pause (base/frozen.py).  A reader rebuilds the
+digest as it goes and refuses a stream that does not add up to the digest in its header, so that a
+damaged snapshot never becomes a replica's state.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 
 import msgspec
 
-from quorate.base.codec import decode, encode
+from quorate.base.codec import encode
 from quorate.base.errors import CorruptData
-from quorate.base.stream import pack_records, unpack_records
+from quorate.base.machine import RECORDS_PER_PAUSE
+from quorate.base.stream import next_record, pack_records, unpack_records
 from quorate.gfs.core.chunks import ChunkTable
-from quorate.gfs.core.tree import Directory, File, Node, Tree
+from quorate.gfs.core.tree import Directory, File, Node, Tree, split_key
 
 VERSION = 1
 
@@ -23,8 +24,10 @@ class _Header(msgspec.Struct, array_like=True):
     digest: int
     next_id: int
     next_handle: int
+    longest: int
     pending: int
-    nodes: int
+    unlinked: int
+    entries: int
 
 
 class _Pending(msgspec.Struct, array_like=True):
@@ -54,28 +57,30 @@ class _Directory(msgspec.Struct, array_like=True, tag=2):
 
 def write(tree: Tree, chunks: ChunkTable, digest: int) -> Iterator[bytes]:
     """The state as it is at this call, however late the pieces are asked for."""
-    pending = list(chunks.pending.items())
-    # A fence is the one thing of a folder that may change; the rest of it is frozen by not being
-    # read later.
-    nodes = [
-        (parent.id, name, node, node.fence if isinstance(node, Directory) else 0)
-        for parent, name, node in tree.items()
-    ]
-    header = _Header(VERSION, digest, tree.next_id, chunks.next_handle, len(pending), len(nodes))
-
-    def records() -> Iterator[bytes]:
-        yield encode(header)
-        for handle, expiry_ms in pending:
-            yield encode(_Pending(handle, expiry_ms))
-        for parent, name, node, fence in nodes:
-            yield encode(_record(parent, name, node, fence))
-
-    return pack_records(records())
+    pending, unlinked, entries = chunks.pending, tree.unlinked, tree.entries
+    counts = len(pending), len(unlinked), len(entries)
+    header = _Header(VERSION, digest, tree.next_id, chunks.next_handle, tree.longest, *counts)
+    return pack_records(_records(header, pending.freeze(), unlinked.freeze(), entries.freeze()))
 
 
-def _record(parent: int, name: str, node: Node, fence: int) -> _File | _Directory:
+def _records(
+    header: _Header,
+    pending: Iterator[tuple[int, int]],
+    unlinked: Iterator[tuple[int, None]],
+    entries: Iterator[tuple[bytes, Node]],
+) -> Iterator[bytes]:
+    yield encode(header)
+    for handle, expiry_ms in pending:
+        yield encode(_Pending(handle, expiry_ms))
+    for directory, _ in unlinked:
+        yield encode(directory)
+    for key, node in entries:
+        yield encode(_record(*split_key(key), node))
+
+
+def _record(parent: int, name: str, node: Node) -> _File | _Directory:
     if isinstance(node, Directory):
-        return _Directory(parent, name, node.id, node.modified_ms, node.owner, fence)
+        return _Directory(parent, name, node.id, node.modified_ms, node.owner, node.fence)
     return _File(
         parent,
         name,
@@ -90,42 +95,47 @@ def _record(parent: int, name: str, node: Node, fence: int) -> _File | _Director
 
 def read(
     stream: Iterable[bytes], digest: Callable[[Tree, ChunkTable], int]
-) -> tuple[Tree, ChunkTable]:
-    """The state in ``stream``; raises ``CorruptData`` if it is not whole."""
+) -> Generator[None, None, tuple[Tree, ChunkTable]]:
+    """The state in ``stream``, with pauses; raises ``CorruptData`` if it is not whole."""
     records = unpack_records(stream)
-    try:
-        header: _Header = decode(next(records), _Header)
-        if header.version != VERSION:
-            raise CorruptData(f"a namespace snapshot of version {header.version} is unknown here")
-        tree, chunks = Tree(), ChunkTable()
-        tree.next_id, chunks.next_handle = header.next_id, header.next_handle
-        for _ in range(header.pending):
-            pending: _Pending = decode(next(records), _Pending)
+    header: _Header = next_record(records, _Header)
+    if header.version != VERSION:
+        raise CorruptData(f"a namespace snapshot of version {header.version} is unknown here")
+    tree, chunks = Tree(), ChunkTable()
+    tree.next_id, tree.longest = header.next_id, header.longest
+    chunks.next_handle = header.next_handle
+    total = header.pending + header.unlinked + header.entries
+    for number in range(total):
+        if number < header.pending:
+            pending: _Pending = next_record(records, _Pending)
             chunks.hold(pending.handle, pending.expiry_ms)
-        _read_nodes(records, header.nodes, tree, chunks)
-    except (StopIteration, msgspec.DecodeError, KeyError) as error:
-        raise CorruptData("a namespace snapshot is not whole; fetch it again") from error
+        elif number < header.pending + header.unlinked:
+            tree.unlink(next_record(records, int))
+        else:
+            _read_entry(next_record(records, _File | _Directory), tree, chunks)
+        if number % RECORDS_PER_PAUSE == 0:
+            yield
     if digest(tree, chunks) != header.digest:
         raise CorruptData("a namespace snapshot does not have its own digest; fetch it again")
     return tree, chunks
 
 
-def _read_nodes(records: Iterator[bytes], count: int, tree: Tree, chunks: ChunkTable) -> None:
-    directories = {tree.root.id: tree.root}
-    for _ in range(count):
-        record: _File | _Directory = decode(next(records), _File | _Directory)
-        if isinstance(record, _Directory):
-            node: Node = Directory(record.id, record.modified_ms, record.owner, record.fence)
-            if isinstance(node, Directory):
-                directories[node.id] = node
-        else:
-            node = File(
-                record.id,
-                record.size,
-                record.modified_ms,
-                record.chunk_bytes,
-                record.handles,
-                record.creator,
-            )
-            chunks.used.update(record.handles)
-        tree.attach(directories[record.parent], record.name, node)
+def _read_entry(record: _File | _Directory, tree: Tree, chunks: ChunkTable) -> None:
+    parent = Directory(record.parent, 0)
+    if not 0 < parent.id < tree.next_id or tree.child(parent, record.name) is not None:
+        raise CorruptData("a namespace snapshot is damaged; fetch it again")
+    node: Node
+    if isinstance(record, _Directory):
+        node = Directory(record.id, record.modified_ms, record.owner, record.fence)
+    else:
+        node = File(
+            record.id,
+            record.size,
+            record.modified_ms,
+            record.chunk_bytes,
+            record.handles,
+            record.creator,
+        )
+        for handle in record.handles:
+            chunks.used[handle] = None
+    tree.attach(record.parent, record.name, node)

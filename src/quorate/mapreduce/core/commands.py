@@ -1,6 +1,6 @@
 """What may be said to the job table, and what it answers."""
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
@@ -17,16 +17,21 @@ State: TypeAlias = Literal[
 FINISHED = ("done", "failed", "cancelled")
 
 
-class Range(msgspec.Struct, array_like=True, frozen=True):
+Bytes: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 43)]
+"""A length or place in a file, which holds 8 TiB at most; so the sums over a job stay numbers that
+can be written down."""
+
+
+class Range(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """``length`` bytes of a file from ``offset``; the file was ``file_bytes`` long when planned."""
 
     path: str
-    offset: int
-    length: int
-    file_bytes: int
+    offset: Bytes
+    length: Bytes
+    file_bytes: Bytes
 
 
-class Attempt(msgspec.Struct, array_like=True, frozen=True):
+class Attempt(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """One try at one task: numbered from 1, never reused."""
 
     job: int
@@ -99,7 +104,7 @@ class TaskDone(Command[bool], tag="jobs.task_done.1"):
 
     attempt: Attempt
     worker: str
-    region_bytes: list[int] = msgspec.field(default_factory=list)
+    region_bytes: list[Bytes] = msgspec.field(default_factory=list)
     """Of a map: the length of its region for each reduce task."""
 
 

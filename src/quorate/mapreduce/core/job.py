@@ -25,15 +25,15 @@ class Worker(msgspec.Struct, array_like=True):
     slots: int
 
 
-class Task(msgspec.Struct, array_like=True):
-    """A map or reduce task.  Idle, running and done exclude each other."""
+class Task(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A map or reduce task; replaced to change.  Idle, running and done exclude each other."""
 
     state: TaskState = "idle"
     attempts: int = 0
     """Attempts so far; also the number of the last one, which is the one that runs or is done."""
     worker: str = ""
     """Who runs it, or who did it and (for a map) keeps its output."""
-    region_bytes: list[int] = []
+    region_bytes: tuple[int, ...] = ()
     """Of a map that is done: the length of its region for each reduce task."""
     failures: int = 0
     """Attempts that failed without the user's fault."""

@@ -175,6 +175,7 @@ class JobTable(TableState, TypedMachine):
                 f"job {job.job} has {known} splits, of at most {MAX_SPLITS}; the next ones cannot "
                 f"begin at {command.first}"
             )
+        self._touch(job)
         ranges = sum(map(len, job.splits)) + sum(map(len, new))
         if ranges > MAX_RANGES:
             raise BadInput(
@@ -204,6 +205,7 @@ class JobTable(TableState, TypedMachine):
         for other in self.jobs.values():
             if other.active and other.output == job.output:
                 raise AlreadyExists(f"job {other.job} runs and will make {job.output} already")
+        self._touch(job)
         job.maps = [Task() for _ in job.splits]
         job.reduces = [Task() for _ in range(job.reduces_wanted)]
         for kind in c.KINDS:
@@ -225,13 +227,15 @@ class JobTable(TableState, TypedMachine):
     # Workers.
 
     def _register_worker(self, meta: Meta, command: c.RegisterWorker) -> None:
+        if command.slots < 1:
+            raise BadInput(f"the worker {command.worker} has {command.slots} slots; it needs one")
         new = Worker(command.worker, command.node, command.address, command.slots)
         if self.workers.get(new.worker) == new:
             return
         if len(self.workers) >= MAX_WORKERS:
             raise Overloaded(f"{MAX_WORKERS} workers are registered already")
         for worker in list(self.workers.values()):
-            if worker.node == new.node:
+            if worker.node == new.node or worker.worker == new.worker:
                 self._lose(meta, worker)
         self._add_worker(new)
 
@@ -243,6 +247,7 @@ class JobTable(TableState, TypedMachine):
     def _lose(self, meta: Meta, worker: Worker) -> None:
         for attempt in list(self.running[worker.worker]):
             job = self.jobs[attempt.job]
+            self._touch(job)
             job.attempts_lost += 1
             self._set(job, attempt.kind, attempt.task, "idle")
             self._advance(job)
@@ -251,6 +256,7 @@ class JobTable(TableState, TypedMachine):
                 continue
             for index, task in enumerate(job.maps):
                 if task.state == "done" and task.worker == worker.worker:
+                    self._touch(job)
                     job.maps_rerun += 1
                     self._set(job, "map", index, "idle")
             self._advance(job)
@@ -296,6 +302,7 @@ class JobTable(TableState, TypedMachine):
         if command.fatal:
             self._finish(meta, job, "failed", command.message)
             return
+        self._touch(job)
         job.attempts_lost += 1
         failures, avoid = task.failures + 1, command.worker
         self._set(job, attempt.kind, attempt.task, "idle", failures=failures, avoid=avoid)
@@ -305,10 +312,14 @@ class JobTable(TableState, TypedMachine):
             self._finish(meta, job, "failed", f"{what}: {command.message}")
 
     def _map_output_lost(self, meta: Meta, command: c.MapOutputLost) -> None:
-        found = self._running_task(command.reduce_attempt)
-        if found is None or command.reduce_attempt.job != command.map_attempt.job:
+        lost_map, reduce = command.map_attempt, command.reduce_attempt
+        found = self._running_task(reduce)
+        if found is None or lost_map.job != reduce.job:
             return
+        if (lost_map.kind, reduce.kind) != ("map", "reduce"):
+            raise BadInput(f"a {reduce.kind} task does not need what a {lost_map.kind} task made")
         job, _ = found
+        self._touch(job)
         job.attempts_lost += 1
         self._set(job, "reduce", command.reduce_attempt.task, "idle")
         index = command.map_attempt.task
@@ -341,6 +352,7 @@ class JobTable(TableState, TypedMachine):
     def _job_cleaned(self, meta: Meta, command: c.JobCleaned) -> None:
         job = self.jobs.get(command.job)
         if job is not None and job.finished and not job.cleaned:
+            self._touch(job)
             job.cleaned = True
             self._changed(job)
             self._forget_old_jobs()

@@ -2,29 +2,60 @@
 
 The digest covers, for each job, a head (all that is small), its source, its splits and its tasks,
 each as one item; and each worker.
+
+A snapshot shows each job as it was: ``_touch`` stands before each first change of a job and gives
+the snapshots a copy of it, made of the same splits and tasks, which do not change.
 """
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+from msgspec.structs import replace
+
 from quorate.base.checksum import SetDigest, stable_hash
-from quorate.base.codec import decode, encode
+from quorate.base.codec import encode
 from quorate.base.errors import NotFound
-from quorate.base.machine import Meta
-from quorate.base.stream import pack_records, unpack_records
-from quorate.mapreduce.core.commands import KINDS, Attempt, Kind, Phase, State
+from quorate.base.machine import RECORDS_PER_PAUSE, Meta
+from quorate.base.stream import next_record, pack_records, unpack_records
+from quorate.mapreduce.core.commands import KINDS, Attempt, Kind, Phase, Range, State
 from quorate.mapreduce.core.job import Job, Task, TaskState, Worker
 
 FINISHED_JOBS_KEPT = 100
 _MAX_MESSAGE_CHARACTERS = 16_000
 
 
+class _Header(msgspec.Struct, array_like=True):
+    """The first record of a snapshot."""
+
+    workers: list[Worker]
+    jobs: int
+
+
+class _JobRecord(msgspec.Struct, array_like=True):
+    """A job without splits and tasks, which follow, each a record."""
+
+    job: Job
+    splits: int
+    maps: int
+    reduces: int
+
+
+def _records(workers: list[Worker], cells: list[list[Job]]) -> Iterator[bytes]:
+    yield encode(_Header(workers, len(cells)))
+    for cell in cells:
+        [job] = cell
+        splits, maps, reduces = job.splits.copy(), job.maps.copy(), job.reduces.copy()
+        bare = replace(job, splits=[], maps=[], reduces=[])  # the job itself may change from now on
+        yield encode(_JobRecord(bare, len(splits), len(maps), len(reduces)))
+        yield from map(encode, splits)
+        yield from map(encode, maps)
+        yield from map(encode, reduces)
+
+
 class TableState:
     """Jobs, their tasks, and the workers that are registered."""
 
     def __init__(self) -> None:
-        self._reset()
-
-    def _reset(self) -> None:
         self.jobs: dict[int, Job] = {}
         """By id, oldest first."""
         self.workers: dict[str, Worker] = {}
@@ -32,6 +63,8 @@ class TableState:
         self.running: dict[str, dict[Attempt, None]] = {}
         """The attempts that run on each registered worker."""
         self._heads: dict[int, bytes] = {}
+        self._shown: dict[int, list[Job]] = {}
+        """Jobs that have not changed since a snapshot, each in the cell that the snapshot reads."""
         self._digest = SetDigest()
 
     # The contract of a state machine.
@@ -40,26 +73,52 @@ class TableState:
         return self._digest.value
 
     def snapshot(self) -> Iterator[bytes]:
-        records = [encode(list(self.workers.values()))]
-        records.extend(map(encode, self.jobs.values()))
-        return pack_records(records)
+        for job in self.jobs.values():
+            self._shown.setdefault(job.job, [job])
+        cells = [self._shown[job] for job in self.jobs]
+        return pack_records(_records(list(self.workers.values()), cells))
 
-    def restore(self, stream: Iterable[bytes]) -> None:
+    def _touch(self, job: Job) -> None:
+        """``job`` is about to change: what snapshots show of it stays as it is."""
+        cell = self._shown.pop(job.job, None)
+        if cell is not None:
+            splits, maps, reduces = job.splits.copy(), job.maps.copy(), job.reduces.copy()
+            cell[0] = replace(job, splits=splits, maps=maps, reduces=reduces)
+
+    def restore(self, stream: Iterable[bytes]) -> Iterator[None]:
+        new = TableState()
         records = unpack_records(stream)
-        self._reset()
-        for worker in decode(next(records), list[Worker]):
-            self._add_worker(worker)
-        for record in records:
-            job: Job = decode(record, Job)
-            self.jobs[job.job] = job
-            self._heads[job.job] = job.head()
-            for item in self.items(job):
-                self._digest.add(item)
-            for kind in KINDS:
-                for index, task in enumerate(job.tasks(kind)):
-                    if task.state == "running":
-                        attempt = Attempt(job.job, kind, index, task.attempts)
-                        self.running[task.worker][attempt] = None
+        header: _Header = next_record(records, _Header)
+        for worker in header.workers:
+            new._add_worker(worker)
+        for _ in range(header.jobs):
+            yield from new._restore_job(next_record(records, _JobRecord), records)
+        vars(self).update(vars(new))
+
+    def _restore_job(self, record: _JobRecord, records: Iterator[bytes]) -> Iterator[None]:
+        job = record.job
+        self.jobs[job.job] = job
+        self._heads[job.job] = job.head()
+        for _ in range(record.splits):
+            job.splits.append(next_record(records, list[Range]))
+            if len(job.splits) % RECORDS_PER_PAUSE == 0:
+                yield
+        for kind, count in zip(KINDS, (record.maps, record.reduces), strict=True):
+            tasks = job.tasks(kind)
+            for index in range(count):
+                task: Task = next_record(records, Task)
+                tasks.append(task)
+                if task.state == "running":
+                    if task.worker not in self.running:
+                        raise CorruptData("a task runs nowhere in a snapshot; fetch it again")
+                    attempt = Attempt(job.job, kind, index, task.attempts)
+                    self.running[task.worker][attempt] = None
+                if len(tasks) % RECORDS_PER_PAUSE == 0:
+                    yield
+        for number, item in enumerate(self.items(job)):
+            self._digest.add(item)
+            if number % RECORDS_PER_PAUSE == 0:
+                yield
 
     def items(self, job: Job) -> Iterator[bytes]:
         """What the digest holds of ``job``."""
@@ -99,6 +158,7 @@ class TableState:
         self._digest.add(encode(worker))
 
     def _finish(self, meta: Meta, job: Job, state: State, error: str) -> None:
+        self._touch(job)
         for item in self._body(job):
             self._digest.remove(item)
         for attempts in self.running.values():
@@ -120,9 +180,11 @@ class TableState:
             for item in self.items(job):
                 self._digest.remove(item)
             del self.jobs[job.job], self._heads[job.job]
+            self._shown.pop(job.job, None)
 
     def _advance(self, job: Job) -> None:
         """Judge anew in which phase an active job is."""
+        self._touch(job)
         if job.reduce_phase.done == job.reduce_phase.total:
             job.state = "publishing"  # what still runs is the maps whose output nobody needs now
             for index, task in enumerate(job.maps):
@@ -134,6 +196,7 @@ class TableState:
         self._changed(job)
 
     def _changed(self, job: Job) -> None:
+        self._touch(job)
         if job.job in self._heads:
             self._digest.remove(self._heads[job.job])
         job.changes += 1
@@ -151,6 +214,7 @@ class TableState:
         **counts: int | str,
     ) -> None:
         """Bring a task into another state; the caller then calls ``_changed`` or ``_advance``."""
+        self._touch(job)
         task = job.tasks(kind)[index]
         self._digest.remove(encode((job.job, kind, index, task)))
         phase = job.map_phase if kind == "map" else job.reduce_phase
@@ -158,12 +222,14 @@ class TableState:
         running = phase.running - (task.state == "running") + (state == "running")
         if task.state == "running":
             del self.running[task.worker][Attempt(job.job, kind, index, task.attempts)]
-        task.state, task.worker, task.region_bytes = state, worker, list(region_bytes)
-        for name, value in counts.items():
-            setattr(task, name, value)
+        attempts = task.attempts + (state == "running")
+        regions = tuple(region_bytes)
+        task = replace(
+            task, state=state, worker=worker, region_bytes=regions, attempts=attempts, **counts
+        )
+        job.tasks(kind)[index] = task
         if state == "running":
-            task.attempts += 1
-            self.running[worker][Attempt(job.job, kind, index, task.attempts)] = None
+            self.running[worker][Attempt(job.job, kind, index, attempts)] = None
         if kind == "map":
             job.map_phase = Phase(phase.total, done, running)
         else:

@@ -1,7 +1,14 @@
-"""Elections: Raft §5.2 and §5.4.1, with pre-vote (thesis §9.6)."""
+"""Elections: Raft §5.2 and §5.4.1, with pre-vote (thesis §9.6).
+
+While leases are on, who has heard a leader owes it its vote for an election timeout (thesis
+§6.4.1): it refuses a real vote, too, unless the leader itself asked for the election, and so it has
+given its lease up.  While they are off, a follower whose connection with the leader's node is reset
+need not wait: it asks for pre-votes at once, and those who still hear the leader say no.
+"""
 
 from quorate.base.check import check
 from quorate.base.ids import ReplicaId
+from quorate.base.sometimes import sometimes
 from quorate.raft.core.entries import NOBODY, EntryId, EntryKind
 from quorate.raft.core.events import Effects
 from quorate.raft.core.messages import VoteReply, VoteRequest
@@ -13,31 +20,49 @@ from quorate.raft.core.replication import advance_commit, broadcast
 def election_timeout(replica: Replica, now_ms: float, out: Effects) -> None:
     """Nothing was heard from a leader: ask whether an election could be won."""
     replica.become_follower(replica.term, NOBODY, now_ms, out)
-    replica.role = Role.PRE_CANDIDATE
     replica.reset_election_timer(now_ms)
+    if replica.disk_stalls(now_ms):
+        sometimes("no campaign while the disk stalls")
+        return
+    replica.role = Role.PRE_CANDIDATE
     replica.votes = {replica.replica: True}
+    replica.by_transfer = False
     ask_for_votes(replica, now_ms, out)
     _count(replica, now_ms, out)
 
 
-def _campaign(replica: Replica, now_ms: float, out: Effects) -> None:
+def campaign(replica: Replica, now_ms: float, out: Effects) -> None:
     """A new term, a vote for itself, and requests to all others (§5.2).
 
     The vote for itself counts when it is on disk, like anybody's: ``vote_persisted``.
     """
     replica.set_term_and_vote(replica.term + 1, replica.replica, out)
     replica.role = Role.CANDIDATE
+    replica.leader = NOBODY
     replica.vote_write = out.write
     replica.reset_election_timer(now_ms)
     replica.votes = {}
     ask_for_votes(replica, now_ms, out)
 
 
+def peer_lost(replica: Replica, peer: ReplicaId, now_ms: float) -> None:
+    """The leader's process has probably ended: do not wait for its silence to become long."""
+    if replica.timing.lease or replica.role is not Role.FOLLOWER or replica.leader != peer:
+        return
+    sometimes("early campaign")
+    replica.leader = NOBODY
+    replica.last_contact_ms = float("-inf")
+    spread_ms = replica.timing.heartbeat_interval_ms * replica.draw()
+    replica.election_deadline_ms = min(replica.election_deadline_ms, now_ms + spread_ms)
+
+
 def ask_for_votes(replica: Replica, now_ms: float, out: Effects) -> None:
     """Ask those who have not answered; again after a while, for messages are lost (§5.1, §5.5)."""
     pre_vote = replica.role is Role.PRE_CANDIDATE
     last = replica.last_entry
-    request = VoteRequest(replica.term + pre_vote, last.index, last.term, pre_vote)
+    request = VoteRequest(
+        replica.term + pre_vote, last.index, last.term, pre_vote, replica.by_transfer
+    )
     for peer in replica.peers:
         if peer not in replica.votes:
             replica.send(peer, request, out)
@@ -60,6 +85,10 @@ def vote_request(
         granted = request.term > replica.term and up_to_date and not _hears_leader(replica, now_ms)
         term = request.term if granted else replica.term
         replica.send(sender, VoteReply(term, granted, pre_vote=True), out)
+        return
+    if replica.timing.lease and not request.transfer and _hears_leader(replica, now_ms):
+        sometimes("vote refused for a lease")
+        replica.send(sender, VoteReply(replica.term, False), out)
         return
     if request.term > replica.term:
         replica.become_follower(request.term, NOBODY, now_ms, out)
@@ -100,7 +129,7 @@ def _count(replica: Replica, now_ms: float, out: Effects) -> None:
     if yes < replica.quorum:
         return
     if replica.role is Role.PRE_CANDIDATE:
-        _campaign(replica, now_ms, out)
+        campaign(replica, now_ms, out)
     else:
         _become_leader(replica, now_ms, out)
 
@@ -111,10 +140,10 @@ def _become_leader(replica: Replica, now_ms: float, out: Effects) -> None:
     replica.leader = replica.replica
     replica.election_deadline_ms = float("inf")
     replica.votes = {}
-    replica.progress = {
-        peer: Progress(replica.log.last_index + 1, now_ms) for peer in replica.peers
-    }
+    replica.term_start = replica.log.last_index + 1
+    replica.progress = {peer: Progress(replica.term_start, now_ms) for peer in replica.peers}
     # §8: an entry of its own term lets it commit, and so learn, what its predecessors committed.
-    replica.append([replica.new_entry(EntryKind.NOOP, b"", replica.log.last_index + 1)], out)
+    noop = replica.new_entry(EntryKind.NOOP, b"", replica.term_start)
+    replica.append([noop], now_ms, out)
     broadcast(replica, now_ms, out)
     advance_commit(replica)

@@ -5,12 +5,16 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from quorate.base.ids import ReplicaId
+from quorate.base.ids import GroupId, ReplicaId
 
 NOBODY = ReplicaId(0)
 
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
-"""A term or an index: what is below zero is refused where it is decoded."""
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+"""A term or an index: what is below zero, or so high that nobody could count on from it, is refused
+where it is decoded."""
+
+ENTRY_BYTES = 32
+"""What an entry takes besides its data, generously."""
 
 
 class EntryKind(IntEnum):
@@ -41,3 +45,28 @@ class HardState(msgspec.Struct, array_like=True, frozen=True):
 
     term: int = 0
     voted_for: ReplicaId = NOBODY
+
+
+class SnapshotId(msgspec.Struct, array_like=True, frozen=True, order=True):
+    """Names the very bytes of a snapshot: two replicas may write the same state differently.
+
+    Of one group, the greater id is the newer state.
+    """
+
+    group: GroupId
+    index: Count
+    """It stands for all entries up to this one."""
+    term: Count
+    """Of the entry at ``index``."""
+    source: ReplicaId
+    """The replica that took it."""
+
+
+class Snapshot(msgspec.Struct, array_like=True, frozen=True):
+    """A snapshot that is whole on somebody's disk (Raft §7)."""
+
+    id: SnapshotId
+    time_ms: Count
+    """Log time at its index."""
+    bytes: Count
+    """Of the file."""

@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from quorate.base.ids import ReplicaId
-from quorate.raft.core.entries import Entry, HardState
+from quorate.raft.core.entries import Entry, EntryId, HardState, Snapshot
 from quorate.raft.core.messages import Message
 
 # Events: what happens to a replica.
@@ -32,7 +32,55 @@ class Persisted(NamedTuple):
     write: int
 
 
-Event: TypeAlias = Tick | Receive | Propose | Persisted
+class Read(NamedTuple):
+    """A linearizable read, of any number of queries, wants an index: see ``reads.py``."""
+
+    read: int
+    """Unique among all that this replica, in any of its lives, has asked."""
+
+
+class Transfer(NamedTuple):
+    """Hand leadership over to ``target``."""
+
+    target: ReplicaId
+
+
+class PeerLost(NamedTuple):
+    """The connection with the node of ``peer`` was reset: its process has probably ended."""
+
+    peer: ReplicaId
+
+
+class SnapshotTaken(NamedTuple):
+    """A snapshot of this replica's own state is whole on its synced disk."""
+
+    snapshot: Snapshot
+
+
+class SnapshotInstalled(NamedTuple):
+    """A snapshot that ``Effects.install`` asked for is whole on the synced disk."""
+
+    snapshot: Snapshot
+
+
+class Compact(NamedTuple):
+    """Cut up to so many entries of what a snapshot stands for."""
+
+    max_entries: int
+
+
+Event: TypeAlias = (
+    Tick
+    | Receive
+    | Propose
+    | Persisted
+    | Read
+    | Transfer
+    | PeerLost
+    | SnapshotTaken
+    | SnapshotInstalled
+    | Compact
+)
 
 
 # Effects: what a replica wants done.
@@ -41,6 +89,13 @@ Event: TypeAlias = Tick | Receive | Propose | Persisted
 class Outgoing(NamedTuple):
     receiver: ReplicaId
     message: Message
+
+
+class ReadReady(NamedTuple):
+    """Read ``read`` may be answered from a state that has applied ``read_index``."""
+
+    read: int
+    read_index: int
 
 
 class Effects(msgspec.Struct):
@@ -55,3 +110,8 @@ class Effects(msgspec.Struct):
     messages: list[Outgoing] = []
     accepted: bool = False
     """A ``Propose`` was appended (this replica leads)."""
+    reads: list[ReadReady] = []
+    cut: EntryId | None = None
+    """The log is to be cut up to and including this entry."""
+    install: Snapshot | None = None
+    """To be fetched from the sender of the message that this step received."""

@@ -41,6 +41,8 @@ def check_state(replica: Replica) -> None:
         raise Bug("a term in the log exceeds the current term")
     if not log.base.index <= replica.commit_index <= last_index:
         raise Bug("commit index outside the log")
+    if log.base.index and (replica.snapshot is None or replica.snapshot.id.index < log.base.index):
+        raise Bug("the log is cut where no snapshot stands for it")
     if replica.durable_index > last_index:
         raise Bug("durable index beyond the log")
     match replica.role:
@@ -48,6 +50,7 @@ def check_state(replica: Replica) -> None:
             check(replica.leader == replica.replica, "a leader follows another")
             check(replica.voted_for == replica.replica, "a leader did not vote for itself")
             inflight_messages = replica.limits.inflight_messages
+            check(last_index >= replica.term_start > 0, "a leader has no entry of its term")
             for peer, progress in replica.progress.items():
                 match_index, next_index = progress.match_index, progress.next_index
                 if not match_index < next_index <= last_index + 1:
@@ -60,6 +63,7 @@ def check_state(replica: Replica) -> None:
         case Role.PRE_CANDIDATE:
             check(replica.leader == NOBODY, "a pre-candidate has a leader")
         case Role.FOLLOWER:
+            check(not replica.progress and not replica.reads, "a follower leads somebody")
             check(replica.leader != replica.replica, "a follower follows itself")
 
 

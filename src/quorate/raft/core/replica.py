@@ -18,8 +18,13 @@ Theory of operation (sections are those of the extended Raft paper; "thesis" is 
   has on disk, if it is of its own term (§5.3, §5.4.2).
 * A leader whom no majority has answered for an election timeout steps down, in its own term
   (thesis §6.2): it can commit nothing, and its heartbeats may keep the others from an election.
-``election.py`` and ``replication.py`` hold the two halves; ``invariants.py`` says what must always
-be true.
+* Each replica takes snapshots of its own and cuts its log behind them (§7).  A follower that needs
+  what was cut is offered the leader's.
+* A read waits for a round of heartbeats that proves its leader is one (§8, thesis §6.4), or rests
+  on a lease, while the voters owe it theirs (thesis §6.4.1).
+``election.py``, ``replication.py``, ``compaction.py``, ``reads.py`` and ``transfer.py`` hold the
+parts; ``validation.py`` says what no correct peer sends, ``invariants.py`` what must always be
+true.
 """
 
 from collections import deque
@@ -29,7 +34,7 @@ from typing import NamedTuple
 
 from quorate.base.check import Bug, check
 from quorate.base.ids import ReplicaId
-from quorate.raft.core.entries import NOBODY, Entry, EntryId, EntryKind, HardState
+from quorate.raft.core.entries import NOBODY, Entry, EntryId, EntryKind, HardState, Snapshot
 from quorate.raft.core.events import Effects, Outgoing
 from quorate.raft.core.log import Log
 from quorate.raft.core.messages import Message
@@ -48,27 +53,50 @@ class _Write(NamedTuple):
     number: int
     first_index: int
     last_index: int
+    at_ms: float
+
+
+class PendingRead(NamedTuple):
+    """A read that waits for a round of heartbeats."""
+
+    read: int
+    asker: ReplicaId
+    """This replica, or a follower."""
+    read_index: int
+    round: int
 
 
 class Replica:
-    """The state of figure 2, and the changes of it that both halves share."""
+    """The state of figure 2, and the changes of it that the parts share."""
 
     __slots__ = (
-        "_draw",
         "_unpersisted",
+        "by_transfer",
         "commit_index",
+        "cut_goal",
+        "draw",
         "durable_index",
+        "early_reads",
         "election_deadline_ms",
         "heartbeat_deadline_ms",
         "last_contact_ms",
         "leader",
+        "lease_revoked",
+        "lease_until_ms",
         "limits",
         "log",
         "progress",
+        "reads",
         "replica",
         "role",
+        "round",
+        "rounds_sent",
+        "snapshot",
         "term",
+        "term_start",
         "timing",
+        "transfer_deadline_ms",
+        "transfer_to",
         "vote_write",
         "voted_for",
         "voters",
@@ -87,6 +115,7 @@ class Replica:
         draw: Callable[[], float],
         timing: Timing,
         limits: Limits,
+        snapshot: Snapshot | None = None,
     ) -> None:
         check(replica in voters, f"replica {replica} is not of its own group {voters}")
         self.replica = replica
@@ -96,22 +125,47 @@ class Replica:
         self.voted_for = hard_state.voted_for
         self.timing = timing
         self.limits = limits
-        self._draw = draw
+        self.draw = draw
         self.role = Role.FOLLOWER
         self.leader = NOBODY
-        self.commit_index = log.base.index
+        self.snapshot = snapshot
+        """The newest on this disk; it stands for what the log does not hold."""
+        self.commit_index = snapshot.id.index if snapshot else log.base.index
+        self.cut_goal = log.base.index
+        """``Compact`` cuts the log up to here."""
         self.durable_index = log.last_index
         self.writes = 0
         self._unpersisted: deque[_Write] = deque()
         self.vote_write = 0
         self.votes: dict[ReplicaId, bool] = {}
-        self.progress: dict[ReplicaId, Progress] = {}
-        self.last_contact_ms = float("-inf")
+        self.progress: dict[ReplicaId, Progress]
+        # It may have answered a leader just before it went down, and owe it a lease still.
+        self.last_contact_ms = now_ms if timing.lease else float("-inf")
+        self.by_transfer = False
+        """The election under way was asked for by the leader."""
+        self._lead_nobody()
         self.heartbeat_deadline_ms = float("inf")
         self.election_deadline_ms = 0.0
         self.reset_election_timer(now_ms)
 
-    # What both halves ask.
+    def _lead_nobody(self) -> None:
+        """What only a leader has."""
+        self.progress = {}
+        self.term_start = 0
+        """The index of this leader's own first entry."""
+        self.round = 0
+        """The number of its latest round of heartbeats."""
+        self.rounds_sent: deque[tuple[int, float]] = deque()
+        """Rounds not yet answered by a majority, and when each left."""
+        self.reads: deque[PendingRead] = deque()
+        self.early_reads: list[tuple[int, ReplicaId]] = []
+        """Reads, and who asked, that came before an entry of this term was committed."""
+        self.lease_until_ms = float("-inf")
+        self.lease_revoked = False
+        self.transfer_to = NOBODY
+        self.transfer_deadline_ms = float("inf")
+
+    # What the parts ask.
 
     @property
     def quorum(self) -> int:
@@ -135,11 +189,23 @@ class Replica:
         election_ms, heartbeat_ms = self.election_deadline_ms, self.heartbeat_deadline_ms
         return election_ms if election_ms < heartbeat_ms else heartbeat_ms
 
-    # What both halves do.
+    @property
+    def successor(self) -> ReplicaId:
+        """The follower that a leader would hand over to: who has most."""
+        return max(self.peers, key=lambda peer: self.progress[peer].match_index)
+
+    def disk_stalls(self, now_ms: float) -> bool:
+        """A write has been under way for longer than a leader may be silent."""
+        return (
+            bool(self._unpersisted)
+            and now_ms - self._unpersisted[0].at_ms >= self.timing.election_timeout_ms
+        )
+
+    # What the parts do.
 
     def reset_election_timer(self, now_ms: float) -> None:
         """Random for each election, so that split votes are rare (§5.2)."""
-        self.election_deadline_ms = now_ms + self.timing.election_timeout_ms * (1 + self._draw())
+        self.election_deadline_ms = now_ms + self.timing.election_timeout_ms * (1 + self.draw())
 
     def become_follower(self, term: int, leader: ReplicaId, now_ms: float, out: Effects) -> None:
         """Of ``leader``, or of nobody yet, in ``term``; a higher term clears the vote (§5.1)."""
@@ -148,11 +214,11 @@ class Replica:
             self.set_term_and_vote(term, NOBODY, out)
         if self.role is not Role.FOLLOWER:
             self.reset_election_timer(now_ms)
+            self._lead_nobody()
+            self.votes = {}
+            self.heartbeat_deadline_ms = float("inf")
         self.role = Role.FOLLOWER
         self.leader = leader
-        self.votes = {}
-        self.progress = {}
-        self.heartbeat_deadline_ms = float("inf")
 
     def set_term_and_vote(self, term: int, voted_for: ReplicaId, out: Effects) -> None:
         self.term = term
@@ -160,7 +226,7 @@ class Replica:
         out.hard_state = self.hard_state
         self.number_write(out)
 
-    def append(self, entries: list[Entry], out: Effects) -> None:
+    def append(self, entries: list[Entry], now_ms: float, out: Effects) -> None:
         """Replace the log from the first of ``entries`` on."""
         first_index = entries[0].index
         if first_index <= self.commit_index:
@@ -171,7 +237,7 @@ class Replica:
             check(out.entries[-1].index + 1 == first_index, "a step appends one run of entries")
         out.entries.extend(entries)
         self.number_write(out)
-        self._unpersisted.append(_Write(out.write, first_index, entries[-1].index))
+        self._unpersisted.append(_Write(out.write, first_index, entries[-1].index, now_ms))
 
     def number_write(self, out: Effects) -> None:
         if not out.write:
@@ -186,6 +252,21 @@ class Replica:
             self.durable_index = self._unpersisted.popleft().last_index
         for later in self._unpersisted:
             self.durable_index = min(self.durable_index, later.first_index - 1)
+        self.durable_index = max(self.durable_index, self.log.base.index)
+
+    def start_from(self, snapshot: Snapshot) -> None:
+        """Figure 13, steps 6 to 8: keep what follows the snapshot if it is of the same history."""
+        base = EntryId(snapshot.id.index, snapshot.id.term)
+        if self.log.term(base.index) == base.term:
+            self.log.cut(base.index)
+        else:
+            self.log.reset(base)
+            self._unpersisted.clear()
+            self.durable_index = 0
+        self.durable_index = max(self.durable_index, base.index)
+        self.commit_index = base.index
+        self.cut_goal = base.index
+        self.snapshot = snapshot
 
     def send(self, receiver: ReplicaId, message: Message, out: Effects) -> None:
         out.messages.append(Outgoing(receiver, message))

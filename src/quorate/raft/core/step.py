@@ -1,22 +1,33 @@
 """The one door: ``step(replica, event, now_ms)`` gives the ``Effects`` of an event."""
 
-from quorate.raft.core.election import (
-    ask_for_votes,
-    election_timeout,
-    vote_persisted,
-    vote_reply,
-    vote_request,
+from quorate.raft.core import compaction, election, reads, replication, transfer
+from quorate.raft.core.entries import NOBODY
+from quorate.raft.core.events import (
+    Compact,
+    Effects,
+    Event,
+    PeerLost,
+    Persisted,
+    Propose,
+    Read,
+    Receive,
+    SnapshotInstalled,
+    SnapshotTaken,
+    Tick,
+    Transfer,
 )
-from quorate.raft.core.events import Effects, Event, Persisted, Propose, Receive, Tick
-from quorate.raft.core.messages import AppendReply, AppendRequest, VoteReply, VoteRequest
+from quorate.raft.core.messages import (
+    AppendReply,
+    AppendRequest,
+    InstallReply,
+    InstallSnapshot,
+    ReadReply,
+    ReadRequest,
+    TimeoutNow,
+    VoteReply,
+    VoteRequest,
+)
 from quorate.raft.core.replica import Replica, Role
-from quorate.raft.core.replication import (
-    advance_commit,
-    append_reply,
-    append_request,
-    heartbeat,
-    propose,
-)
 
 
 def step(replica: Replica, event: Event, now_ms: float) -> Effects:
@@ -25,14 +36,28 @@ def step(replica: Replica, event: Event, now_ms: float) -> Effects:
     match event:
         case Receive():
             _receive(replica, event, now_ms, out)
-        case Tick():
-            _tick(replica, now_ms, out)
         case Propose(commands):
-            propose(replica, commands, out)
+            replication.propose(replica, commands, now_ms, out)
         case Persisted(write):
             replica.persisted(write)
-            vote_persisted(replica, write, now_ms, out)
-            advance_commit(replica)
+            election.vote_persisted(replica, write, now_ms, out)
+            replication.advance_commit(replica)
+        case Tick():
+            _tick(replica, now_ms, out)
+        case Read(number):
+            reads.read(replica, number, now_ms, out)
+        case Transfer(target):
+            transfer.transfer(replica, target, now_ms, out)
+        case PeerLost(peer):
+            election.peer_lost(replica, peer, now_ms)
+        case SnapshotTaken(snapshot):
+            compaction.snapshot_taken(replica, snapshot, now_ms)
+        case SnapshotInstalled(snapshot):
+            compaction.snapshot_installed(replica, snapshot, out)
+        case Compact(max_entries):
+            compaction.compact(replica, max_entries, out)
+    if replica.early_reads:
+        reads.committed(replica, now_ms, out)
     return out
 
 
@@ -40,11 +65,11 @@ def _tick(replica: Replica, now_ms: float, out: Effects) -> None:
     if now_ms < replica.next_deadline_ms:
         return
     if replica.role is Role.LEADER:
-        heartbeat(replica, now_ms, out)
+        replication.heartbeat(replica, now_ms, out)
     elif now_ms >= replica.election_deadline_ms:
-        election_timeout(replica, now_ms, out)
+        election.election_timeout(replica, now_ms, out)
     else:
-        ask_for_votes(replica, now_ms, out)
+        election.ask_for_votes(replica, now_ms, out)
 
 
 def _receive(replica: Replica, event: Receive, now_ms: float, out: Effects) -> None:
@@ -53,10 +78,31 @@ def _receive(replica: Replica, event: Receive, now_ms: float, out: Effects) -> N
         return  # not of this group (any more)
     match message:
         case AppendRequest():
-            append_request(replica, sender, message, now_ms, out)
+            replication.append_request(replica, sender, message, now_ms, out)
         case AppendReply():
-            append_reply(replica, sender, message, now_ms, out)
+            replication.append_reply(replica, sender, message, now_ms, out)
+            _answered(replica, now_ms, out)
         case VoteRequest():
-            vote_request(replica, sender, message, now_ms, out)
+            election.vote_request(replica, sender, message, now_ms, out)
         case VoteReply():
-            vote_reply(replica, sender, message, now_ms, out)
+            election.vote_reply(replica, sender, message, now_ms, out)
+        case InstallSnapshot():
+            compaction.install_snapshot(replica, sender, message, now_ms, out)
+        case InstallReply():
+            replication.install_reply(replica, sender, message, now_ms, out)
+            _answered(replica, now_ms, out)
+        case ReadRequest():
+            reads.read_request(replica, sender, message, now_ms, out)
+        case ReadReply():
+            reads.read_reply(replica, message, out)
+        case TimeoutNow():
+            transfer.timeout_now(replica, sender, message, now_ms, out)
+
+
+def _answered(replica: Replica, now_ms: float, out: Effects) -> None:
+    """A follower has answered its leader."""
+    if replica.role is Role.LEADER:
+        if replica.rounds_sent:
+            reads.rounds_answered(replica, now_ms, out)
+        if replica.transfer_to != NOBODY:
+            transfer.hand_over(replica, out)

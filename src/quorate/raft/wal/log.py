@@ -22,6 +22,7 @@ from quorate.base.check import check
 from quorate.base.codec import encode
 from quorate.base.errors import AlreadyExists, DiskFailed
 from quorate.base.ids import ClusterId, GroupId, NodeId
+from quorate.base.sometimes import sometimes
 from quorate.raft.core.entries import Entry, HardState
 from quorate.raft.wal.format import (
     FORMAT_VERSION,
@@ -274,6 +275,7 @@ class Wal:
                 size = sum(len(entry.data) + RECORD_BYTES for entry in entries)
                 budget -= size
                 self.stats.relocated_bytes += size
+                sometimes("segment relocated")
             if budget <= 0:
                 break
         return moves

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from quorate.base.ids import GroupId
-from quorate.raft.core.entries import Entry, HardState
+from quorate.raft.core.entries import Count, Entry, HardState
 from quorate.raft.wal.format import Batch
 
 
@@ -19,7 +19,7 @@ class Append(msgspec.Struct, array_like=True, tag=1):
     """Everything at and after index ``first`` is replaced by ``entries``."""
 
     group: GroupId
-    first: int
+    first: Count
     entries: list[Entry]
 
 
@@ -32,8 +32,8 @@ class Cut(msgspec.Struct, array_like=True, tag=3):
     """The log is discarded up to and including ``index``, which has ``term``."""
 
     group: GroupId
-    index: int
-    term: int
+    index: Count
+    term: Count
 
 
 class Relocate(msgspec.Struct, array_like=True, tag=4):
@@ -84,12 +84,18 @@ class Folded:
             self.cut_batch = sequence
         else:
             if isinstance(record, Append):
-                for index in range(record.first, self.last_index + 1):
-                    self.entries.pop(index, None)
-                self.last_index = min(self.last_index, record.first - 1)
+                self._drop_from(record.first)
             for entry in record.entries:
                 self.entries[entry.index] = (entry, sequence)
                 self.last_index = max(self.last_index, entry.index)
+
+    def _drop_from(self, first: int) -> None:
+        replaced: Iterable[int] = range(first, self.last_index + 1)
+        if len(replaced) > len(self.entries):  # the rest of them is not here
+            replaced = [index for index in self.entries if index >= first]
+        for index in replaced:
+            self.entries.pop(index, None)
+        self.last_index = min(self.last_index, first - 1)
 
     def missing(self) -> int | None:
         """The first index between the cut and the end whose entry is not there."""
@@ -102,7 +108,8 @@ class Folded:
 
 
 def fold(batches: Iterable[Batch]) -> dict[GroupId, Folded]:
-    """Fold batches in the order of the log.  Raises ``msgspec.DecodeError`` on foreign bytes."""
+    """Fold batches in the order of the log.  Raises one of ``UNREADABLE`` (base/codec.py)
+    on foreign bytes."""
     groups: dict[GroupId, Folded] = {}
     for batch in batches:
         for record in _decode(batch.payload):

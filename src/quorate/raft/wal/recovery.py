@@ -8,8 +8,7 @@ of the newest may anything be missing, and only what ``scan.check_torn`` finds t
 from dataclasses import dataclass
 from itertools import pairwise
 
-import msgspec
-
+from quorate.base.codec import UNREADABLE
 from quorate.base.errors import BadConfiguration
 from quorate.base.ids import ClusterId, GroupId, NodeId
 from quorate.raft.wal.format import Batch
@@ -79,7 +78,7 @@ def read_log(disk: Disk, cluster: ClusterId, node: NodeId) -> Found:
     batches += newest[1]
     try:
         groups = fold(batches)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise damaged(DIRECTORY, 0, f"a batch holds no records ({error})") from error
     for group, folded in groups.items():
         if (index := folded.missing()) is not None:

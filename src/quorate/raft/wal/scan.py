@@ -7,6 +7,7 @@ if it may have been acknowledged.
 
 from quorate.base.errors import BadConfiguration
 from quorate.base.ids import ClusterId, NodeId
+from quorate.base.sometimes import sometimes
 from quorate.raft.wal.format import (
     FORMAT_VERSION,
     SECTOR,
@@ -22,6 +23,7 @@ from quorate.raft.wal.format import (
 
 
 def damaged(path: str, offset: int, what: str) -> Damaged:
+    sometimes("damaged log refused")
     return Damaged(
         f"The log is damaged: {what} ({path}, byte {offset}); this node may have promised what it"
         " no longer knows, so its replicas must not take part: give it a new disk and add it to"
@@ -89,6 +91,7 @@ def check_torn(data: bytes, path: str, offset: int, sequence: int) -> None:
             sector = rest[at : at + SECTOR]
             if sector[:1] != STAMP and sector != ZERO_SECTOR:
                 raise damaged(path, offset + at, f"batch {sequence} is missing before this")
+        sometimes("torn tail dropped")
         return
     header = decode_batch_header(data, offset)
     if header is None or header.sequence != sequence:
@@ -100,3 +103,4 @@ def check_torn(data: bytes, path: str, offset: int, sequence: int) -> None:
         raise damaged(path, offset, f"batch {sequence} is not whole, but others follow it")
     if not any(rest[at : at + SECTOR] == ZERO_SECTOR for at in range(SECTOR, extent, SECTOR)):
         raise damaged(path, offset, f"batch {sequence} was written, but not as it stands here")
+    sometimes("torn tail dropped")

@@ -15,6 +15,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import cast
 
 from quorate.base.errors import BadConfiguration, BadInput, ProtocolError, Unavailable
@@ -22,12 +23,15 @@ from quorate.base.ids import Address
 from quorate.runtime.ports import Buffer, Connection, Frame, FrameReceiver, Listener
 from quorate.runtime.real.tls import TlsContexts
 
-_HEADER_BYTES = 4
+_LENGTH = Struct(">I")
+_HEADER_BYTES = _LENGTH.size
 _BUFFER_BYTES = 64 << 10
 _LARGE_BYTES = _BUFFER_BYTES // 2
 """A frame above this gets memory of its own; a piece above this is not joined with others."""
 _HIGH_WATER_BYTES = 1 << 20
 _BACKLOG = 512
+_PORT_DIGITS = 5
+_SHOWN_CHARACTERS = 100
 _VANISHED_MS = 10_000
 """A connection ends when what was sent has not been acknowledged for so long."""
 
@@ -50,6 +54,7 @@ class RealConnection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._error: Exception | None = None
         self._buffer = bytearray(_BUFFER_BYTES)
+        self._view = memoryview(self._buffer)
         self._filled = 0
         self._large: bytearray | None = None
         self._large_filled = 0
@@ -78,7 +83,7 @@ class RealConnection(asyncio.BufferedProtocol):
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._large is not None:
             return memoryview(self._large)[self._large_filled :]
-        return memoryview(self._buffer)[self._filled :]
+        return self._view[self._filled :] if self._filled else self._view
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._large is None:
@@ -111,42 +116,42 @@ class RealConnection(asyncio.BufferedProtocol):
 
     def _parse(self) -> None:
         """Hand over the whole frames of the buffer and make room for the rest."""
-        buffer, filled = self._buffer, self._filled
+        view, filled = self._view, self._filled
         position = 0
         # Again after each batch: its receiver may have changed the limit.
         while spans := self._whole_frames(position):
             first, end = spans[0][0], spans[-1][1]
-            batch = memoryview(bytes(memoryview(buffer)[first:end]))
+            batch = memoryview(bytes(view[first:end]))
             self._hand_over([batch[start - first : stop - first] for start, stop in spans])
             position = end
+        self._filled = 0
         start = position + _HEADER_BYTES
-        length = self._length_at(position)
-        if start <= filled and not 0 < length <= self.max_frame_bytes:
-            self._filled = 0
-            self._break(length)
-        elif start <= filled and length > _LARGE_BYTES:
-            self._large = bytearray(length)
-            self._large_filled = filled - start
-            self._large[: self._large_filled] = memoryview(buffer)[start:filled]
-            self._filled = 0
-        else:
+        if start <= filled:
+            length: int = _LENGTH.unpack_from(view, position)[0]
+            if not 0 < length <= self.max_frame_bytes:
+                self._break(length)
+                return
+            if length > _LARGE_BYTES:
+                self._large = bytearray(length)
+                self._large_filled = filled - start
+                self._large[: self._large_filled] = view[start:filled]
+                return
+        if position < filled:
             self._filled = filled - position
-            buffer[: self._filled] = buffer[position:filled]
+            view[: self._filled] = bytes(view[position:filled])
 
     def _whole_frames(self, position: int) -> list[tuple[int, int]]:
         """Where the bodies stand in the buffer, up to the first frame that is not whole or not
         allowed."""
-        filled, limit = self._filled, self.max_frame_bytes
-        spans = []
+        view, filled, limit = self._view, self._filled, self.max_frame_bytes
+        spans: list[tuple[int, int]] = []
         while (start := position + _HEADER_BYTES) <= filled:
-            position = start + self._length_at(position)
-            if not start < position <= min(filled, start + limit):
+            length: int = _LENGTH.unpack_from(view, position)[0]
+            position = start + length
+            if position > filled or not 0 < length <= limit:
                 break
             spans.append((start, position))
         return spans
-
-    def _length_at(self, position: int) -> int:
-        return int.from_bytes(self._buffer[position : position + _HEADER_BYTES], "big")
 
     def _hand_over(self, frames: list[memoryview]) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -178,7 +183,7 @@ class RealConnection(asyncio.BufferedProtocol):
         pieces: list[Buffer] = []
         small: list[Buffer] = []
         for frame in frames:
-            small.append(sum(map(_size, frame)).to_bytes(_HEADER_BYTES, "big"))
+            small.append(_LENGTH.pack(sum([_size(piece) for piece in frame])))
             for piece in frame:
                 if _size(piece) <= _LARGE_BYTES:
                     small.append(piece)
@@ -302,9 +307,19 @@ class RealNetwork:
 def split_address(address: Address) -> tuple[str, int]:
     """Host and port of ``host:port`` (``[host]:port`` for IPv6); raises ``BadInput``."""
     host, separator, port = address.rpartition(":")
-    if not separator or not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
-        raise BadInput(f"{address!r} is not an address: write HOST:PORT, such as 127.0.0.1:7400")
+    is_number = port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS
+    if not separator or not _is_host(host) or not is_number or int(port) > 65_535:
+        shown = ascii(address[:_SHOWN_CHARACTERS])
+        raise BadInput(f"{shown} is not an address: write HOST:PORT, such as 127.0.0.1:7400")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _is_host(host: str) -> bool:
+    """Whether ``host`` can be given to a resolver, which raises other than ``OSError`` on some."""
+    try:
+        return 0 not in host.encode("idna") and bool(host)
+    except UnicodeError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

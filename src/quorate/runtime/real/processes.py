@@ -19,10 +19,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
 from quorate.base.check import check
-from quorate.base.codec import decode
+from quorate.base.codec import UNREADABLE, decode
 from quorate.base.errors import ErrorInfo, ProtocolError, Unavailable, error_from
 from quorate.runtime.paths import path_parts
 from quorate.runtime.ports import Connection, TaskProcess
@@ -66,7 +64,7 @@ class _Channel:
                 continue
             try:
                 error = error_from(decode(frame[1:], ErrorInfo))
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 error = ProtocolError("a task process sent what is no answer: is its socket used?")
             self.answer.set_exception(error)
 

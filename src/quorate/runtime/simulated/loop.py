@@ -3,7 +3,7 @@
 Theory of operation.  Ready handles run first in, first out.  When none is ready, time jumps to
 the earliest timer; timers of one moment run in the order in which they were set (a counter breaks
 ties).  So the whole run is a function of the seed, and an idle cluster costs nothing but its
-timers.  A handle runs only while its process lives (process.py).
+timers.  A handle runs only while its process lives, and waits while that is paused (process.py).
 
 A run ends with an error on: ``Deadlock`` (nothing is left that could ever run), ``Livelock`` (a
 million steps without time moving), and whatever reaches the exception handler, because a simulated
@@ -20,7 +20,7 @@ import gc
 import sys
 from asyncio import events
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from heapq import heapify, heappop, heappush
@@ -201,6 +201,10 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if self._failure is None:
             self._failure = error
 
+    def take_back(self, handles: Iterable[SimulatedHandle]) -> None:
+        """These are ready again: their process was paused when they first were."""
+        self._ready.extend(handles)
+
     def run_until(self, done: Callable[[], bool] | None, deadline: float) -> bool:
         """Run until ``done()``, checked after each handle, or until time reaches ``deadline``
         (seconds, may be infinite).  Returns whether it is done.  Raises ``Deadlock`` if neither
@@ -269,7 +273,11 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
             else:
                 raise Deadlock(f"nothing is left to run at {self.now:.3f} s")
             process = handle.process
-            if handle._cancelled or (process is not None and not process.alive):
+            if handle._cancelled:
+                continue
+            if process is not None and not process.runs:
+                if process.alive:
+                    process.held.append(handle)
                 continue
             self.steps += 1
             try:

@@ -8,12 +8,16 @@ blocked direction, or to a machine without power, vanish silently.
 The end of a connection (close, or death of a process: the kernel resets it) travels like a frame,
 in order; where the way is blocked or its machine has no power, it is held until that is over, as
 the peer of a real machine hears nothing until packets pass again.
+
+While the receiver is paused its kernel takes what fits into the socket's buffers; what is sent
+beyond that stays with the sender, who sees it in ``buffered_bytes``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import zlib
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -28,6 +32,10 @@ T = TypeVar("T")
 
 _BUFFER_BYTES = 1 << 20
 """``drain`` waits while more than this has not left."""
+_SOCKET_BYTES = 4 << 20
+"""What the two kernels take of what a paused process does not read."""
+_PATIENCE_S = 0.01
+"""How often ``drain`` looks whether a paused peer reads again."""
 
 
 class SimulatedWire:
@@ -40,6 +48,10 @@ class SimulatedWire:
         self.listeners: dict[Address, SimulatedListener] = {}
         self.frames_sent = 0
         self.frames_lost = 0
+        self.checksum = 0
+        """Over every frame that was ever sent, in order."""
+        self.networks: list[SimulatedNetwork] = []
+        """Of the processes that live."""
         self._without_power: set[str] = set()
         self._held: list[tuple[SimulatedConnection, Exception | None]] = []
         self._next_port = 50_000
@@ -76,6 +88,20 @@ class SimulatedWire:
             if receiving.process.alive:
                 self.end(receiving, error)
 
+    def reset(self, machine: str, other: str | None = None) -> int:
+        """Break the connections between ``machine`` and ``other`` (default: everybody), as when
+        something between them has forgotten them.  What is under way is lost.  Gives how many."""
+        broken = 0
+        for network in self.networks:
+            if network.process.machine != machine:
+                continue
+            for connection in network.connections:
+                there = connection.other.machine
+                if connection.is_open and there != machine and other in (None, there):
+                    connection.reset()
+                    broken += 1
+        return broken
+
     def free_address(self, address: Address) -> Address:
         """Port 0 becomes a free one, as on a real machine."""
         if not address.endswith(":0"):
@@ -99,6 +125,8 @@ class SimulatedConnection:
         self._peer = peer
         self._open = True
         self._left_at = 0.0
+        self.unread_bytes = 0
+        """What was sent to this end since its process was paused."""
         self.arrived_at = 0.0
         """When the last thing sent in order gets to the other end."""
 
@@ -120,9 +148,13 @@ class SimulatedConnection:
         passes_s = sum(map(len, joined)) / (1000.0 * link.bytes_per_ms)
         self._left_at = max(wire.loop.now, self._left_at) + passes_s
         wire.frames_sent += len(joined)
+        for frame in joined:
+            wire.checksum = zlib.crc32(frame, wire.checksum)
         if wire.cut(here, there):
             wire.frames_lost += len(joined)
             return
+        if not self.other.process.runs:
+            self.other.unread_bytes += sum(map(len, joined))
         if link.loss or link.duplicate or link.reorder:
             joined = self._damage(joined, link)
         if joined:
@@ -156,6 +188,7 @@ class SimulatedConnection:
 
     def arrive(self, frames: list[bytes]) -> None:
         """At the receiving end: hand over what passes the limit, up to the first that does not."""
+        self.unread_bytes = 0
         receiver = self._receiver
         if not self._open or receiver is None:
             return
@@ -192,16 +225,20 @@ class SimulatedConnection:
 
     def buffered_bytes(self) -> int:
         waiting_s = self._left_at - self._wire.loop.now
-        if waiting_s <= 0.0:
+        unread_bytes = self.other.unread_bytes
+        if waiting_s <= 0.0 and not unread_bytes:
             return 0  # almost always, and asked for each frame
         link = self._wire.faults.link(self.machine, self.other.machine)
-        return int(waiting_s * 1000.0 * link.bytes_per_ms)
+        waiting_bytes = int(max(0.0, waiting_s) * 1000.0 * link.bytes_per_ms)
+        return waiting_bytes + max(0, unread_bytes - _SOCKET_BYTES)
 
     async def drain(self) -> None:
         self.process.require_alive()
         while self._open and (buffered := self.buffered_bytes()) > _BUFFER_BYTES:
             link = self._wire.faults.link(self.machine, self.other.machine)
-            await asyncio.sleep((buffered - _BUFFER_BYTES + 1) / (1000.0 * link.bytes_per_ms))
+            patience_s = _PATIENCE_S if self.other.unread_bytes else 0.0
+            passes_s = (buffered - _BUFFER_BYTES + 1) / (1000.0 * link.bytes_per_ms)
+            await asyncio.sleep(max(passes_s, patience_s))
 
     def close(self) -> None:
         self.process.require_alive()
@@ -210,6 +247,13 @@ class SimulatedConnection:
             loop, context = self._wire.loop, self.process.context
             loop.call_soon(self._receiver.disconnected, None, context=context)
             self._wire.end(self.other, None)
+
+    def reset(self) -> None:
+        """Both ends hear that it is broken."""
+        for end in (self, self.other):
+            error = Unavailable(f"the connection to {end.peer} was reset")
+            context = end.process.context
+            self._wire.loop.call_soon(end.hear_end, error, context=context)
 
     def abandon(self, error: Exception | None) -> None:
         """The owner is gone (killed, or gave up connecting): only the other end is told."""
@@ -259,8 +303,9 @@ class SimulatedNetwork:
         self.wire = wire
         self.process = process
         self._listeners: list[SimulatedListener] = []
-        self._connections: list[SimulatedConnection] = []
+        self.connections: list[SimulatedConnection] = []
         self._prune_at = 32
+        wire.networks.append(self)
         process.on_kill.append(self._killed)
 
     async def listen(
@@ -336,15 +381,16 @@ class SimulatedNetwork:
             await self.wire.loop.create_future()
 
     def _own(self, connection: SimulatedConnection) -> None:
-        self._connections.append(connection)
-        if len(self._connections) > self._prune_at:
-            self._connections = [end for end in self._connections if end.is_open]
-            self._prune_at = 2 * len(self._connections) + 32
+        self.connections.append(connection)
+        if len(self.connections) > self._prune_at:
+            self.connections = [end for end in self.connections if end.is_open]
+            self._prune_at = 2 * len(self.connections) + 32
 
     def _killed(self) -> None:
+        self.wire.networks.remove(self)
         for listener in self._listeners:
             listener.close()
-        for connection in self._connections:
+        for connection in self.connections:
             connection.abandon(
                 Unavailable(f"the connection to {connection.other.peer} was reset: it died")
             )

@@ -10,13 +10,18 @@ contexts are inherited by tasks, timers and callbacks without anybody's help.  A
   would otherwise close their coroutines and so run their ``finally`` blocks.
 
 A restart is a new object: an incarnation never comes back.
+
+A pause is a SIGSTOP: the process runs nothing while clocks, disks and networks go on.  What it would
+have run is held back, in order: timers that are due, frames that arrive (the kernel takes them, and
+accepts connections, in its name).  Once resumed it finds all of that at once, late, and knows
+nothing of the time between.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context, ContextVar
 from typing import Any
 
@@ -67,13 +72,17 @@ class SimulatedProcess:
         "alive",
         "context",
         "error",
+        "held",
         "incarnation",
         "machine",
         "main",
         "name",
         "on_kill",
+        "paused",
+        "release",
         "result",
         "role",
+        "runs",
         "tasks",
     )
 
@@ -83,6 +92,13 @@ class SimulatedProcess:
         self.incarnation = incarnation
         self.name = f"{machine}/{role}"
         self.alive = True
+        self.paused = False
+        self.runs = True
+        """Alive and not paused: what the loop asks before each handle."""
+        self.held: list[asyncio.Handle] = []
+        """What came due during a pause, in order."""
+        self.release: Callable[[Iterable[Any]], None] = lambda held: None
+        """Gives handles back to the loop; set by whoever starts the process."""
         self.error: BaseException | None = None
         """The ``QuorateError`` that ended it, if one did."""
         self.result: Any = None
@@ -102,9 +118,23 @@ class SimulatedProcess:
     def kill(self) -> None:
         """A crash of the process alone: its machine, with the page cache, lives on."""
         if self.alive:
-            self.alive = False
+            self.alive = self.runs = False
+            self.held.clear()
             for callback in self.on_kill:
                 callback()
+
+    def pause(self) -> None:
+        """SIGSTOP: run nothing from now on, and notice nothing of it."""
+        self.paused = True
+        self.runs = False
+
+    def resume(self) -> None:
+        """SIGCONT: everything that came due in between happens now, in its order."""
+        if self.paused:
+            self.paused = False
+            self.runs = self.alive
+            held, self.held = self.held, []
+            self.release(held)
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call ``function`` as this process would: what it spawns belongs to the process."""
@@ -112,5 +142,5 @@ class SimulatedProcess:
         return self.context.copy().run(function, *args)
 
     def __repr__(self) -> str:
-        state = "" if self.alive else " dead"
+        state = " dead" if not self.alive else " paused" if self.paused else ""
         return f"<{self.name}#{self.incarnation}{state}>"

@@ -6,6 +6,7 @@ Use::
         node = simulation.machine("n1")
         process = node.start_process("raft", main)        # main(world), a coroutine function
         simulation.run_until(lambda: process.result == 3, timeout_ms=10_000)
+        process.pause()                                   # SIGSTOP; later, process.resume()
         process.kill()                                    # the process alone crashes
         node.power_loss()                                 # all of the machine crashes
         node.start_process("raft", main)                  # a new incarnation, same disk
@@ -112,9 +113,10 @@ class Simulation:
         return finished
 
     def digest(self) -> str:
-        """A hash of all that happened so far: two runs of one seed have the same."""
+        """A hash of all that happened so far, every byte on the wire included: two runs of one seed
+        have the same."""
         state = blake2b(self.trace.digest().encode(), digest_size=16)
-        state.update(f"{self.loop.steps} {self.loop.time()!r}".encode())
+        state.update(f"{self.loop.steps} {self.loop.time()!r} {self.wire.checksum}".encode())
         sources = [self.random, self.wire.random]
         sources += [source for machine in self.machines.values() for source in machine.sources]
         for source in sources:
@@ -159,6 +161,7 @@ class Machine:
         simulation.wire.power(self.name, True)
         self._incarnations += 1
         process = SimulatedProcess(self.name, role, self._incarnations)
+        process.release = simulation.loop.take_back
         simulation.processes.append(process)
         self.processes[role] = process
         world = self._world(process, role if directory is None else directory)

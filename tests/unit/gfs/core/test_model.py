@@ -4,6 +4,7 @@ Few names, so that commands collide.  The model decides by itself, in its own wo
 command is refused and what is there afterwards.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from unit.gfs.support import BLOCK, Driver, copy_of
 
 from quorate.base.codec import Command
 from quorate.base.errors import QuorateError
+from quorate.base.machine import restore_all
 from quorate.gfs.core.chunks import PENDING_MS
 from quorate.gfs.core.commands import (
     CreateFile,
@@ -26,6 +28,8 @@ from quorate.gfs.core.commands import (
     ReleaseChunks,
     Rename,
 )
+from quorate.gfs.core.invariants import check_state
+from quorate.gfs.core.namespace import Namespace
 
 paths = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map(lambda n: "/" + "/".join(n))
 owners = st.sampled_from(["j1", "j2"])
@@ -52,6 +56,7 @@ class NamespaceModel(RuleBasedStateMachine):
         super().__init__()
         self.driver = Driver()
         self.there: dict[str, Model] = {}
+        self.views: list[tuple[Iterator[bytes], int]] = []
 
     # The model's view.
 
@@ -207,6 +212,20 @@ class NamespaceModel(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.driver.namespace = copy_of(self.driver.namespace)
+
+    @rule()
+    def freeze(self) -> None:
+        namespace = self.driver.namespace
+        self.views.append((namespace.snapshot(), namespace.digest()))
+
+    @rule(number=st.integers(0, 3))
+    def read_what_was_frozen(self, number: int) -> None:
+        if self.views:
+            stream, digest = self.views.pop(number % len(self.views))
+            then = Namespace()
+            restore_all(then, stream)
+            check_state(then)
+            assert then.digest() == digest
 
     @rule(delay_ms=st.sampled_from([1, PENDING_MS]))
     def pass_time(self, delay_ms: int) -> None:

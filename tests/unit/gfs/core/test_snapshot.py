@@ -5,7 +5,9 @@ from unit.gfs.support import BLOCK, Driver, copy_of
 
 from quorate.base.codec import encode
 from quorate.base.errors import CorruptData
-from quorate.base.machine import Meta
+from quorate.base.machine import Meta, restore_all
+from quorate.gfs.core import chunks, tree
+from quorate.gfs.core.chunks import PENDING_MS
 from quorate.gfs.core.commands import CreateFile, Delete, PrepareOutput, Rename
 from quorate.gfs.core.invariants import check_state
 from quorate.gfs.core.namespace import Namespace
@@ -51,7 +53,7 @@ def test_a_snapshot_shows_the_moment_it_was_taken_however_late_it_is_read() -> N
     driver.create("/new")
     pieces += stream
     other = Namespace()
-    other.restore(pieces)
+    restore_all(other, pieces)
     assert other.digest() == digest != driver.namespace.digest()
 
 
@@ -60,7 +62,7 @@ def test_the_stream_may_be_cut_anywhere(size: int) -> None:
     driver = filled()
     stream = b"".join(driver.namespace.snapshot())
     other = Namespace()
-    other.restore(stream[start : start + size] for start in range(0, len(stream), size))
+    restore_all(other, (stream[n : n + size] for n in range(0, len(stream), size)))
     assert other.digest() == driver.namespace.digest()
 
 
@@ -75,11 +77,62 @@ def test_a_stream_that_is_cut_short_or_damaged_is_refused_and_changes_nothing() 
         flipped[position] ^= 1
         for damaged in (stream[:position], bytes(flipped)):
             try:
-                other.namespace.restore([damaged])
+                restore_all(other.namespace, [damaged])
             except CorruptData:
                 refused += 1
                 assert other.namespace.digest() == digest
     assert refused == 2 * len(stream)
+
+
+def test_a_renamed_folder_is_shown_where_it_was_when_the_view_was_frozen() -> None:
+    driver = filled()
+    driver.mkdir("/late")
+    driver.do(Rename("/a", "/late/b"))
+    before = driver.paths()
+    stream = driver.namespace.snapshot()
+    driver.do(Rename("/late", "/a"))
+    driver.create("/a/b/d")
+    driver.do(Delete("/a", True))
+    then = Driver()
+    restore_all(then.namespace, stream)
+    assert then.paths() == before
+
+
+def test_a_large_folder_goes_at_once_and_its_entries_little_by_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tree, "MAX_SWEPT", 3)
+    driver = Driver()
+    handles = [driver.create(f"/a/{n % 3}/{n}", 2 * BLOCK, make_parents=True) for n in range(9)]
+    kept = driver.create("/kept")
+    driver.do(Delete("/a", True))
+    assert driver.paths() == ["/kept"]
+    driver.create("/a/0/0", make_parents=True)  # the name is free; what stood there goes on going
+    garbage = []
+    while driver.namespace.next_deadline_ms() == 0:
+        driver.namespace = copy_of(driver.namespace)
+        driver.tick(driver.time_ms)
+        flat = [handle for pair in handles for handle in pair]
+        garbage.append(sum(map(driver.namespace.is_garbage, flat)))
+    assert garbage == sorted(garbage)
+    assert len(garbage) >= 5
+    assert garbage[-1] == 18
+    assert not driver.namespace.is_garbage(kept[0])
+    assert driver.paths() == ["/a", "/a/0", "/a/0/0", "/kept"]
+
+
+def test_of_many_chunks_that_expire_at_once_a_batch_sees_to_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chunks, "MAX_EXPIRED", 2)
+    driver = Driver()
+    driver.handles(5)
+    left = []
+    driver.time_ms += PENDING_MS
+    while driver.namespace.next_deadline_ms() is not None:
+        driver.tick(driver.time_ms)
+        left.append(len(driver.namespace.chunks.pending))
+    assert left == [3, 1, 0]
 
 
 def test_equal_states_have_equal_digests_however_they_came_about() -> None:

@@ -1,0 +1,100 @@
+"""What no correct peer sends, whatever the network does to its messages.
+
+Delay, loss, repetition and reordering are the network's; what is refused here only a peer that
+lies, is broken, or believes itself in another group can have said.  The driver refuses the message
+and closes the connection, and nothing of it is applied.
+"""
+
+from quorate.base.ids import ReplicaId
+from quorate.raft.core.entries import NOBODY
+from quorate.raft.core.messages import (
+    AppendReply,
+    AppendRequest,
+    InstallReply,
+    InstallSnapshot,
+    Message,
+    VoteRequest,
+)
+from quorate.raft.core.replica import Replica, Role
+
+
+def refusal(replica: Replica, sender: ReplicaId, message: Message) -> str | None:
+    """Why ``message`` is none of a correct peer; ``None`` if it may be one."""
+    if sender not in replica.voters or sender == replica.replica:
+        return f"{sender} is no peer of replica {replica.replica}"
+    match message:
+        case AppendRequest():
+            return (
+                _out_of_order(message)
+                or _two_leaders(replica, sender, message.term)
+                or (_against_commitment(replica, message))
+            )
+        case AppendReply() | InstallReply():
+            return _unfounded(replica, message)
+        case InstallSnapshot(term, snapshot):
+            if snapshot.id.term > term:
+                return f"a snapshot of term {snapshot.id.term}, in term {term}"
+            known = replica.log.term(snapshot.id.index)
+            committed = snapshot.id.index <= replica.commit_index and term >= replica.term
+            if committed and known not in (None, snapshot.id.term):
+                return (
+                    f"a snapshot whose entry {snapshot.id.index} is of term {snapshot.id.term}:"
+                    f" the one of term {known} is committed"
+                )
+            return _two_leaders(replica, sender, term)
+        case VoteRequest(term, _, last_log_term):
+            if last_log_term > term:
+                return f"a log that ends in term {last_log_term}, in term {term}"
+    return None
+
+
+def _out_of_order(request: AppendRequest) -> str | None:
+    index, term = request.prev_log_index, request.prev_log_term
+    for entry in request.entries:
+        if entry.index != index + 1 or not term <= entry.term <= request.term:
+            return (
+                f"entries out of order: index {entry.index} of term {entry.term} after index"
+                f" {index} of term {term}, in term {request.term}"
+            )
+        index, term = entry.index, entry.term
+    return None
+
+
+def _two_leaders(replica: Replica, sender: ReplicaId, term: int) -> str | None:
+    """At most one leader a term (§5.2)."""
+    if term == replica.term and replica.leader not in (NOBODY, sender):
+        return f"{sender} leads in term {term}, as {replica.leader} does"
+    return None
+
+
+def _against_commitment(replica: Replica, request: AppendRequest) -> str | None:
+    """Who leads in our term or a later one has all that is committed here (§5.4)."""
+    if request.term < replica.term:
+        return None  # an old leader may have believed otherwise; it is not obeyed
+    known = replica.log.term(request.prev_log_index)
+    if request.prev_log_index <= replica.commit_index and known not in (
+        None,
+        request.prev_log_term,
+    ):
+        return (
+            f"entry {request.prev_log_index} of term {request.prev_log_term}: the one of term"
+            f" {known} is committed"
+        )
+    for entry in request.entries:
+        if entry.index > replica.commit_index:
+            break
+        known = replica.log.term(entry.index)
+        if known not in (None, entry.term):
+            return f"entry {entry.index} of term {entry.term}: that of term {known} is committed"
+    return None
+
+
+def _unfounded(replica: Replica, reply: AppendReply | InstallReply) -> str | None:
+    """An answer to what its leader never said."""
+    if replica.role is not Role.LEADER or reply.term != replica.term:
+        return None
+    if reply.round > replica.round:
+        return f"an answer to round {reply.round} of {replica.round}"
+    if isinstance(reply, AppendReply) and reply.match_index > replica.log.last_index:
+        return f"a match at {reply.match_index}, and the log ends at {replica.log.last_index}"
+    return None

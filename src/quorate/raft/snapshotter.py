@@ -1,0 +1,177 @@
+"""A group's snapshots: taken while it works, fetched where its log is not enough, read at a start.
+
+Rules:
+* The state is frozen in a moment, and written while entries go on being applied to it; reading one
+  back, freeing a log that was cut: whatever is long is done in short turns of the loop.
+* The log is cut only behind a snapshot that is on the synced disk.  So at a start the newest
+  snapshot is at or behind the cut; if not, the one that belongs there is lost, and the replica
+  cannot be.
+* A replica does one thing at a time: what it is offered while it takes a snapshot, it is offered
+  again with the leader's next heartbeat.
+* A state that was half read back when something failed is nobody's: the process stops.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from quorate.base.codec import Request
+from quorate.base.errors import CorruptData, DiskFull, QuorateError
+from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.base.sometimes import sometimes
+from quorate.raft.core.entries import EntryId, Snapshot, SnapshotId
+from quorate.raft.core.log import Log
+from quorate.raft.core.replica import Replica
+from quorate.raft.driver import Driver
+from quorate.raft.messages import ReadSnapshot, SnapshotChunk
+from quorate.raft.sessions import SessionMachine
+from quorate.raft.snapshots import SnapshotStore
+from quorate.raft.snapshots.output import Turn
+from quorate.raft.wal import Recovered, Wal
+from quorate.runtime.ports import World
+
+FETCH_TIMEOUT_MS = 5_000
+COMPACT_ENTRIES = 4096
+"""Cut, and freed, in one turn."""
+MAX_GROWTH = 8
+"""A large state is written less often: the log may grow to this many times its usual bound."""
+RETRY_BYTES = 4
+"""After a snapshot that met a full disk the next is tried when a fourth of the bound has come."""
+
+
+class BulkCaller(Protocol):
+    """What fetches: an ``RpcClient``."""
+
+    async def call_bulk(
+        self, address: Address, request: Request[SnapshotChunk], *, timeout_ms: float
+    ) -> tuple[SnapshotChunk, memoryview]: ...
+
+
+class Snapshotter:
+    """Takes, fetches and restores the snapshots of one replica."""
+
+    def __init__(
+        self,
+        world: World,
+        driver: Driver,
+        group: GroupId,
+        sessions: SessionMachine,
+        replica: Replica,
+        addresses: dict[ReplicaId, Address],
+        store: SnapshotStore,
+        caller: BulkCaller,
+        restored: Callable[[Snapshot], None],
+    ) -> None:
+        self._world = world
+        self._driver = driver
+        self._group = group
+        self._sessions = sessions
+        self._replica = replica
+        self._addresses = addresses
+        self._store = store
+        self._caller = caller
+        self._restored = restored
+        self._log_bytes = 0
+        """Of the entries that were applied since the newest snapshot."""
+        self._busy = False
+
+    def applied(self, entry_bytes: int, index: int, time_ms: int) -> None:
+        """Entries of so many bytes were applied, up to ``index``: is it time for a snapshot?"""
+        self._log_bytes += entry_bytes
+        usual = self._replica.limits.snapshot_log_bytes
+        newest = self._replica.snapshot
+        state_bytes = newest.bytes if newest is not None else 0
+        if self._log_bytes >= max(usual, min(state_bytes, MAX_GROWTH * usual)) and not self._busy:
+            self.take(index, time_ms)
+
+    def take(self, index: int, time_ms: int) -> None:
+        """Freeze the state, which has just applied ``index``, and write it."""
+        term = self._replica.log.term(index)
+        if term is None or self._busy:
+            return
+        self._busy = True
+        self._log_bytes = 0
+        id_ = SnapshotId(self._group, index, term, self._replica.replica)
+        stream = self._sessions.snapshot()
+
+        async def work() -> None:
+            try:
+                snapshot = await self._store.write(id_, time_ms, stream)
+                self._driver.snapshot_taken(self._group, snapshot)
+                while self._driver.compact(self._group, COMPACT_ENTRIES):
+                    await self._world.clock.sleep(0)
+                self._store.discard_before(self._group, index)
+            except DiskFull as error:
+                sometimes("no room for a snapshot")
+                self._world.trace.error(f"no snapshot of group {self._group}: {error.message}")
+                usual = self._replica.limits.snapshot_log_bytes
+                self._log_bytes += usual - usual // RETRY_BYTES
+            finally:
+                self._busy = False
+
+        self._world.spawn(work(), "snapshot")
+
+    def install(self, source: ReplicaId, offer: Snapshot) -> None:
+        """Fetch what ``source`` offers, unless something is under way already."""
+        address = self._addresses.get(source)
+        if self._busy or address is None or offer.id.group != self._group:
+            return
+        self._busy = True
+
+        async def fetch(offset: int, length: int) -> memoryview:
+            request = ReadSnapshot(offer.id, offset, length)
+            call = self._caller.call_bulk(address, request, timeout_ms=FETCH_TIMEOUT_MS)
+            return (await call)[1]
+
+        async def work() -> None:
+            try:
+                snapshot = await self._store.receive(offer, fetch)
+            except (DiskFull, CorruptData) as error:
+                self._world.trace.error(f"snapshot of group {self._group}: {error.message}")
+            except QuorateError as error:
+                sometimes("snapshot transfer interrupted")
+                self._world.trace.event("snapshot interrupted", group=self._group, why=error)
+            else:
+                await self._install(snapshot)
+            finally:
+                self._busy = False
+
+        self._world.spawn(work(), "snapshot transfer")
+
+    async def _install(self, snapshot: Snapshot) -> None:
+        self._driver.snapshot_installed(self._group, snapshot)
+        if self._replica.snapshot != snapshot:
+            return  # the log has caught up meanwhile
+        await load(self._world, self._sessions, self._store, snapshot)
+        self._log_bytes = 0
+        self._restored(snapshot)
+        self._store.discard_before(self._group, snapshot.id.index)
+
+
+async def load(
+    world: World, sessions: SessionMachine, store: SnapshotStore, snapshot: Snapshot
+) -> None:
+    """Read ``snapshot`` into the state.  Raises ``CorruptData``; then the state is nobody's."""
+    turn = Turn(world.clock)
+    for _ in sessions.restore(store.read(snapshot)):
+        await turn.spend()
+
+
+def start_of_log(wal: Wal, group: GroupId, found: Recovered, snapshot: Snapshot | None) -> Log:
+    """The log after a start: what the node's log holds, behind what the snapshot stands for.
+
+    Raises ``CorruptData`` if the snapshot that belongs to the log is not there.
+    """
+    stands_for = snapshot.id.index if snapshot is not None else 0
+    if stands_for < found.cut_index:
+        raise CorruptData(
+            f"The log of group {group} was cut at {found.cut_index} and the newest snapshot that"
+            f" can be read stands for {stands_for}: this replica has lost its state; give this node"
+            " a new disk and add it to the cluster as a new member."
+        )
+    log = Log(EntryId(found.cut_index, found.cut_term), found.entries)
+    if snapshot is None or log.term(stands_for) == snapshot.id.term:
+        return log
+    # It was installed, and the node went down before its log was told (figure 13, step 7).
+    sometimes("log cut at a start")
+    wal.cut(group, stands_for, snapshot.id.term)
+    return Log(EntryId(stands_for, snapshot.id.term))

@@ -1,0 +1,134 @@
+"""No byte of a snapshot file can change, move or be missing unnoticed."""
+
+from struct import pack
+from unittest import mock
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.raft.snapshots.machine import TIME_MS, content, file_bytes, offer_of, snapshot_id
+
+from quorate.base.checksum import crc32c
+from quorate.base.errors import BadConfiguration, CorruptData
+from quorate.raft.snapshots import Snapshot, format
+from quorate.raft.snapshots.format import (
+    BLOCK_BYTES,
+    END_BYTES,
+    FRAME_BYTES,
+    HEADER_BYTES,
+    Verifier,
+    decode_header,
+)
+
+ID = snapshot_id(5)
+BLOCK = FRAME_BYTES + 100
+DATA = content(300)
+RAW = file_bytes(ID, DATA, block_bytes=100)
+
+
+def verified(raw: bytes, offer: Snapshot) -> bytes:
+    """The stream in ``raw``; raises ``EOFError`` where it is cut short."""
+    verifier = Verifier(offer, "the file", "do this.")
+    data = b""
+    while not verifier.ended:
+        piece = verifier.take(raw[verifier.position :])
+        if piece is None:
+            raise EOFError
+        data += piece.data
+    assert verifier.position == len(raw)
+    return data
+
+
+def test_what_was_written_is_what_is_read() -> None:
+    assert verified(RAW, offer_of(ID, RAW)) == DATA
+    empty = file_bytes(ID, b"")
+    assert len(empty) == HEADER_BYTES + END_BYTES
+    assert verified(empty, offer_of(ID, empty)) == b""
+
+
+def test_each_flipped_bit_is_noticed() -> None:
+    for offset in range(len(RAW)):
+        for bit in range(8):
+            raw = bytearray(RAW)
+            raw[offset] ^= 1 << bit
+            with pytest.raises(CorruptData) as caught:
+                verified(bytes(raw), offer_of(ID, RAW))
+            assert caught.value.details["path"] == "the file"
+            assert int(caught.value.details["offset"]) <= offset
+
+
+def test_a_file_cut_short_anywhere_never_ends() -> None:
+    for length in range(len(RAW)):
+        with pytest.raises(EOFError):
+            verified(RAW[:length], offer_of(ID, RAW))
+        with pytest.raises((EOFError, CorruptData)):
+            verified(RAW[:length], offer_of(ID, RAW[:length]))
+
+
+@pytest.mark.parametrize("order", [[1, 0, 2], [0, 2], [0, 0, 1, 2], [0, 1, 2, 2], [], [0, 1]])
+def test_blocks_left_out_repeated_or_exchanged_are_noticed(order: list[int]) -> None:
+    blocks = [RAW[at : at + BLOCK] for at in range(HEADER_BYTES, len(RAW) - END_BYTES, BLOCK)]
+    raw = RAW[:HEADER_BYTES] + b"".join(blocks[i] for i in order) + RAW[-END_BYTES:]
+    with pytest.raises(CorruptData, match="checksum"):
+        verified(raw, offer_of(ID, raw))
+
+
+def test_the_blocks_of_another_snapshot_do_not_follow_this_header() -> None:
+    other = file_bytes(snapshot_id(6), DATA, block_bytes=100)
+    raw = RAW[:HEADER_BYTES] + other[HEADER_BYTES:]
+    with pytest.raises(CorruptData, match=f"byte {HEADER_BYTES}: the checksum"):
+        verified(raw, offer_of(ID, raw))
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        offer_of(snapshot_id(6), RAW),
+        offer_of(snapshot_id(5, term=4), RAW),
+        offer_of(snapshot_id(5, group=8), RAW),
+        offer_of(snapshot_id(5, source=8), RAW),
+        Snapshot(ID, TIME_MS + 1, len(RAW)),
+    ],
+)
+def test_a_header_that_names_another_snapshot_is_refused(offer: Snapshot) -> None:
+    with pytest.raises(CorruptData, match="another snapshot"):
+        verified(RAW, offer)
+
+
+def test_a_file_is_as_long_as_was_said() -> None:
+    with pytest.raises(CorruptData, match="wrong place"):
+        verified(RAW, Snapshot(ID, TIME_MS, len(RAW) + 1))
+    with pytest.raises(CorruptData, match="longer than can be"):
+        verified(RAW, Snapshot(ID, TIME_MS, len(RAW) - 1))
+
+
+def test_a_block_larger_than_any_is_refused_before_it_is_waited_for() -> None:
+    raw = RAW[:HEADER_BYTES] + pack("<II", 0, BLOCK_BYTES + 1)
+    with pytest.raises(CorruptData, match="longer than can be"):
+        verified(raw, Snapshot(ID, TIME_MS, 1 << 40))
+
+
+def test_a_wrong_total_is_noticed_under_a_right_checksum() -> None:
+    link = RAW[HEADER_BYTES : HEADER_BYTES + 4]
+    covered = pack("<IQ", 0, 99)
+    end = pack("<I", crc32c(link + covered)) + covered
+    raw = RAW[: HEADER_BYTES + BLOCK] + end
+    with pytest.raises(CorruptData, match="wrong place"):
+        verified(raw, offer_of(ID, raw))
+
+
+def test_a_newer_format_says_to_run_that_version() -> None:
+    with mock.patch.object(format, "FORMAT_VERSION", 2):
+        raw = file_bytes(ID, DATA)
+    with pytest.raises(BadConfiguration, match="run that version"):
+        verified(raw, offer_of(ID, raw))
+    with mock.patch.object(format, "FORMAT_VERSION", 0):
+        raw = file_bytes(ID, DATA)
+    assert decode_header(raw, "the file") is None
+
+
+@given(st.binary(max_size=400), st.booleans(), st.integers(0, 1 << 64))
+def test_arbitrary_bytes_are_damaged_or_unfinished(data: bytes, ours: bool, size: int) -> None:
+    raw = RAW[:HEADER_BYTES] + data if ours else data
+    with pytest.raises((CorruptData, EOFError)):
+        verified(raw, Snapshot(ID, TIME_MS, size))
