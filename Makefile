@@ -1,6 +1,6 @@
 # Every target makes .venv by itself when it is needed; nothing but Python 3.11 and make is.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint sim planted bench clean
+.PHONY: help setup demo test labs lint sim planted bench clean
 
 SEEDS ?= 200
 START ?= 1
@@ -18,6 +18,7 @@ help:
 	@echo "make setup     the environment in .venv: the package and what it is developed with"
 	@echo "make demo      three nodes count words while one is killed (FOLDER=... for other text)"
 	@echo "make test      all tests"
+	@echo "make labs      the Raft tests of the MIT course labs: a table of bounds and figures"
 	@echo "make lint      style, types, import contracts, sizes and documents"
 	@echo "make sim       simulated clusters under faults (SEEDS=$(SEEDS) START=$(START))"
 	@echo "make planted   bugs planted on purpose, each of which the simulation must catch"
@@ -43,6 +44,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/pytest
+
+labs: $(READY)
+	@$(BIN)/python tests/labs/table.py
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -77,24 +77,18 @@ WrappedCommand: TypeAlias = OpenSession | SessionCommand | SetFeatureLevel
 _of_clients = msgspec.msgpack.Decoder(OpenSession | SessionCommand)
 
 
-class _Session:
-    __slots__ = ("acknowledged", "active_ms", "digest", "epoch", "replies", "session")
-
-    def __init__(self, session: int, active_ms: int, epoch: int) -> None:
-        self.session = session
-        self.active_ms = active_ms
-        self.epoch = epoch
-        """Snapshots taken before this object was made: later ones may show it."""
-        self.acknowledged = 0
-        self.replies: dict[int, bytes] = {}
-        self.digest = 0
-        """What the digest of the table has of this session; behind while it is stale."""
+class _Session(msgspec.Struct, gc=False):
+    session: int
+    active_ms: int
+    epoch: int
+    """Snapshots taken before this object was made: later ones may show it."""
+    acknowledged: int = 0
+    digest: int = 0
+    """What the digest of the table has of this session; behind while it is stale."""
+    replies: dict[int, bytes] = {}
 
     def copy(self, epoch: int) -> "_Session":
-        other = _Session(self.session, self.active_ms, epoch)
-        other.acknowledged, other.digest = self.acknowledged, self.digest
-        other.replies = self.replies.copy()
-        return other
+        return msgspec.structs.replace(self, epoch=epoch, replies=self.replies.copy())
 
     def expiry_ms(self) -> int:
         return self.active_ms + SESSION_IDLE_MS
@@ -303,6 +297,8 @@ class SessionMachine:
         digest = work = 0
         for _ in range(header.sessions):
             record: _Record = next_record(records, _Record)
+            if record.session in sessions:
+                raise CorruptData("a session stands twice in a snapshot; fetch it again")
             session = _Session(record.session, record.active_ms, self._epoch)
             session.acknowledged, session.replies = record.acknowledged, record.replies
             sessions[record.session] = session

@@ -29,7 +29,9 @@ from quorate.raft.snapshots.output import Turn
 from quorate.raft.wal import Recovered, Wal
 from quorate.runtime.ports import World
 
-FETCH_TIMEOUT_MS = 5_000
+FETCH_TIMEOUT_MS = 500
+"""For an answer, and so much again for each 128 KiB of it."""
+FETCH_BYTES = 128 << 10
 COMPACT_ENTRIES = 4096
 """Cut, and freed, in one turn."""
 MAX_GROWTH = 8
@@ -119,7 +121,8 @@ class Snapshotter:
 
         async def fetch(offset: int, length: int) -> memoryview:
             request = ReadSnapshot(offer.id, offset, length)
-            call = self._caller.call_bulk(address, request, timeout_ms=FETCH_TIMEOUT_MS)
+            timeout_ms = FETCH_TIMEOUT_MS * (1 + length // FETCH_BYTES)
+            call = self._caller.call_bulk(address, request, timeout_ms=timeout_ms)
             return (await call)[1]
 
         async def work() -> None:

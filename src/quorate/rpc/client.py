@@ -15,8 +15,9 @@ Nothing is ever repeated here: only the caller can know what it may repeat.
 Bounds: 4096 calls outstanding to an address on a channel (``Overloaded``); above 16 MiB that wait
 to leave, calls wait, in order, for their deadline or for room; above 4 MiB, notices are dropped.
 
-A connection on which calls expire while nothing at all comes back is given up, so that a partition
-that no packet ever reported costs a few calls and not all that follow.
+A connection on which calls wait while the other end shows no sign of life is given up
+(``outgoing.py``), so that a partition that no packet ever reported costs a moment and not each
+call's deadline.
 """
 
 import asyncio

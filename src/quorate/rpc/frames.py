@@ -40,7 +40,8 @@ REQUEST: Final = 2
 REPLY: Final = 3
 ERROR: Final = 4
 NOTICE: Final = 5
-KIND_NAMES = ("hello", "welcome", "request", "reply", "error", "notice")
+PING: Final = 6
+KIND_NAMES = ("hello", "welcome", "request", "reply", "error", "notice", "ping")
 
 CONNECTION = 0
 """The ``call_id`` of frames that belong to no call; an error with it is about the connection."""

@@ -3,6 +3,11 @@
 A call id is used once on a connection.  An answer whose id nobody waits for came late or twice and
 is ignored.  When the connection ends, each call that waits ends too, at once: those whose frame was
 never handed to the transport with ``Unavailable``, the others with ``Maybe``.
+
+While calls wait and nothing comes back, the other end is asked whether it lives: a call may take
+long, a ping may not.  Who does not answer two of them is given up, so that a process that hangs,
+or a link that drops everything and says nothing, costs a fraction of a second and not each call's
+whole deadline.
 """
 
 import asyncio
@@ -31,6 +36,7 @@ from quorate.rpc.frames import (
     HELLO,
     KIND_NAMES,
     MAX_TIMEOUT_MS,
+    PING,
     REPLY,
     REQUEST,
     WELCOME,
@@ -40,11 +46,13 @@ from quorate.rpc.frames import (
     name_of,
 )
 from quorate.rpc.handshake import PROTOCOL_VERSION, Hello, Identity, welcome_from
-from quorate.runtime.ports import Buffer, World
+from quorate.runtime.ports import Buffer, Timer, World
 
-SILENT_CALLS = 2
-SILENT_MS = 1000
-"""So many calls in a row that expire, and so long without a byte from the other end: given up."""
+PING_MS = 150.0
+BULK_PING_MS = 1000.0
+"""How often a connection on which calls wait is looked at.  Nothing came since the last look: a
+ping; nothing for three looks: given up.  Bulk payloads may be under way for longer."""
+MAX_SILENT_LOOKS = 3
 
 Answer = tuple[Any, memoryview]
 """The decoded reply and its payload."""
@@ -78,8 +86,11 @@ class ClientConnection(Channel):
         self._deadlines = Deadlines(world.clock, self._waiting, self._expire)
         self._last_id = 0
         self._written_id = 0
-        self._expired = 0
-        self._silent_since_ms: float | None = None
+        self._ping_ms = BULK_PING_MS if bulk else PING_MS
+        self._look_timer: Timer | None = None
+        self._look_due_ms = 0.0
+        self._heard = True
+        self._silent_looks = 0
 
     def describe(self) -> str:
         return f"the server at {self._address}"
@@ -120,8 +131,9 @@ class ClientConnection(Channel):
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._waiting[call_id] = (future, type(request))
         now_ms = self._deadlines.add(call_id, timeout_ms)
-        if self._silent_since_ms is None:
-            self._silent_since_ms = now_ms
+        if self._look_timer is None:
+            self._heard = False
+            self._look_later(now_ms)
         return call_id, future
 
     def forget(self, call_id: int, future: asyncio.Future[Answer]) -> None:
@@ -144,22 +156,41 @@ class ClientConnection(Channel):
                     sent=1,
                 )
             )
-        self._expired += 1
-        if self._expired < SILENT_CALLS or self._silent_since_ms is None:
+
+    # Signs of life.
+
+    def _look_later(self, now_ms: float) -> None:
+        self._look_due_ms = now_ms + self._ping_ms
+        self._look_timer = self.world.clock.call_later(self._ping_ms, self._look)
+
+    def _look(self) -> None:
+        self._look_timer = None
+        if self.closed or not self._waiting:
+            self._silent_looks = 0
             return
-        silent_ms = self.world.clock.monotonic_ms() - self._silent_since_ms
-        if silent_ms >= SILENT_MS:
+        now_ms = self.world.clock.monotonic_ms()
+        # A look that comes late says that we were held up: what came meanwhile is yet to be read.
+        if self._heard or now_ms - self._look_due_ms > self._ping_ms / 2:
+            self._heard = False
+            self._silent_looks = 0
+        else:
+            self._silent_looks += 1
+        if self._silent_looks >= MAX_SILENT_LOOKS:
             sometimes("connection given up")
+            silent_ms = round(self._silent_looks * self._ping_ms)
             self.world.trace.event(
-                "connection given up", address=self._address, silent_ms=round(silent_ms)
+                "connection given up", address=self._address, silent_ms=silent_ms
             )
-            self.close(Unavailable(f"nothing came back for {silent_ms:.0f} ms"))
+            self.close(Unavailable(f"no sign of life came back for {silent_ms} ms"))
+            return
+        if self._silent_looks:
+            self.send(PING, CONNECTION, 0, None)
+        self._look_later(now_ms)
 
     # Frames.
 
     def frames_received(self, frames: Sequence[memoryview]) -> None:
-        self._expired = 0
-        self._silent_since_ms = None
+        self._heard = True
         super().frames_received(frames)
 
     def handle(self, header: memoryview, payload: memoryview) -> None:
@@ -188,7 +219,7 @@ class ClientConnection(Channel):
         elif kind == WELCOME:
             if not self._welcomed.done():
                 self._welcome(header)
-        else:
+        elif kind != PING:
             raise ProtocolError(f"a server does not send {KIND_NAMES[kind]}")
 
     def _welcome(self, header: Header) -> None:

@@ -42,6 +42,7 @@ from quorate.rpc.frames import (
     KIND_NAMES,
     MAX_HELLO_FRAME_BYTES,
     NOTICE,
+    PING,
     REPLY,
     REQUEST,
     WELCOME,
@@ -282,6 +283,8 @@ class _ServerConnection(Channel):
                 self._request(message, payload, peer)
         elif message.kind == NOTICE:
             self._notice(message.body, peer)
+        elif message.kind == PING:
+            self.send(PING, CONNECTION, 0, None)
         elif message.kind != HELLO:  # a repeated hello was duplicated on its way
             raise ProtocolError(f"a client does not send {KIND_NAMES[message.kind]}")
 

@@ -122,7 +122,7 @@ def test_a_payload_on_a_control_connection_is_a_protocol_error() -> None:
 
 
 def test_header_fields_out_of_range_are_protocol_errors() -> None:
-    for fields in ([6, 0, 0, 0], [-1, 0, 0, 0], [2, -1, 0, 0], [2, 1, MAX_TIMEOUT_MS + 1, 0]):
+    for fields in ([7, 0, 0, 0], [-1, 0, 0, 0], [2, -1, 0, 0], [2, 1, MAX_TIMEOUT_MS + 1, 0]):
         header = encode(fields)
         frame = len(header).to_bytes(4, "big") + header
         with pytest.raises(ProtocolError):
