@@ -1,126 +1,40 @@
-"""A cluster of pure Raft cores in memory: disks, a network, and a scheduler that means harm.
+"""A cluster of pure Raft cores in memory: a network, clocks, and a scheduler that means harm.
 
-``Host`` is a replica with its disk: what a step writes is in memory until ``sync``, promises wait
-for it, and ``crash`` keeps any number of the oldest unsynced writes.  ``RandomCluster`` runs hosts
-by one seeded source of randomness: it delays, reorders, loses and duplicates messages, cuts links
-in one direction, and crashes.  Watchers see every step.
+``RandomCluster`` runs ``raft_hosts.Host``s by one seeded source of randomness: it delays, reorders,
+loses and duplicates messages, cuts links in one direction, breaks connections, crashes, lets clocks
+drift, has snapshots taken, logs cut, files fetched, leadership handed over, and asks for reads.
+Watchers see every step.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
+from raft_hosts import Fetching, Freezing, Host, Letter
+
 from quorate.base.ids import ReplicaId
-from quorate.raft.core.entries import Entry, EntryId, HardState
-from quorate.raft.core.events import Effects, Event, Outgoing, Persisted, Propose, Receive, Tick
-from quorate.raft.core.invariants import Summary, check_state, check_step, summary
-from quorate.raft.core.log import Log
-from quorate.raft.core.messages import AppendReply, Message, VoteReply, VoteRequest
-from quorate.raft.core.replica import Replica, Role
+from quorate.raft.core.entries import NOBODY, Entry
+from quorate.raft.core.events import (
+    Compact,
+    Effects,
+    Event,
+    PeerLost,
+    Persisted,
+    Propose,
+    Read,
+    ReadReady,
+    Receive,
+    SnapshotInstalled,
+    SnapshotTaken,
+    Tick,
+    Transfer,
+)
+from quorate.raft.core.invariants import Summary, summary
+from quorate.raft.core.messages import InstallSnapshot, ReadReply
+from quorate.raft.core.replica import Role
 from quorate.raft.core.settings import Limits, Timing
-from quorate.raft.core.step import step
-
-
-class Letter(NamedTuple):
-    sender: ReplicaId
-    receiver: ReplicaId
-    message: Message
-
-
-class Write(NamedTuple):
-    number: int
-    hard_state: HardState | None
-    entries: list[Entry]
-
-
-def is_promise(message: Message) -> bool:
-    """What may leave only when everything written before it is on disk."""
-    if isinstance(message, VoteReply | VoteRequest):
-        return not message.pre_vote
-    return isinstance(message, AppendReply)
-
-
-class Host:
-    """One replica and its disk."""
-
-    def __init__(
-        self,
-        me: ReplicaId,
-        voters: Sequence[ReplicaId],
-        draw: Callable[[], float],
-        *,
-        timing: Timing | None = None,
-        limits: Limits | None = None,
-        state: HardState | None = None,
-        log: Sequence[Entry] = (),
-    ) -> None:
-        self.me = me
-        self.disk_state = state or HardState()
-        self.disk_log = list(log)
-        self._voters = list(voters)
-        self._draw = draw
-        self._timing = timing or Timing()
-        self._limits = limits or Limits()
-        self.start(0.0)
-
-    def start(self, now_ms: float) -> None:
-        """From what is on the disk."""
-        self.unsynced: list[Write] = []
-        self.held: list[tuple[int, Outgoing]] = []
-        self.replica = Replica(
-            self.me,
-            self._voters,
-            Log(EntryId(0, 0), self.disk_log),
-            self.disk_state,
-            now_ms=now_ms,
-            draw=self._draw,
-            timing=self._timing,
-            limits=self._limits,
-        )
-
-    @property
-    def log(self) -> list[Entry]:
-        return self.replica.log.slice(1, self.replica.log.last_index)
-
-    def take(self, event: Event, now_ms: float) -> tuple[Effects, list[Letter]]:
-        """One step, and what of its messages may leave at once."""
-        before = summary(self.replica)
-        effects = step(self.replica, event, now_ms)
-        check_state(self.replica)
-        check_step(before, self.replica)
-        if effects.write:
-            self.unsynced.append(Write(effects.write, effects.hard_state, effects.entries))
-        letters = []
-        for outgoing in effects.messages:
-            if self.unsynced and is_promise(outgoing.message):
-                self.held.append((self.unsynced[-1].number, outgoing))
-            else:
-                letters.append(Letter(self.me, *outgoing))
-        return effects, letters
-
-    def sync(self, writes: int, now_ms: float) -> tuple[list[Letter], int]:
-        """The oldest ``writes`` unsynced writes reach the disk: what waited for them, and the
-        number to report as ``Persisted``."""
-        number = self.unsynced[writes - 1].number
-        self._write_out(writes)
-        free = [Letter(self.me, *outgoing) for due, outgoing in self.held if due <= number]
-        self.held = [(due, outgoing) for due, outgoing in self.held if due > number]
-        return free, number
-
-    def crash(self, kept_writes: int, now_ms: float) -> None:
-        """Down and up again; of the unsynced writes the oldest ``kept_writes`` are there."""
-        self._write_out(kept_writes)
-        self.start(now_ms)
-
-    def _write_out(self, writes: int) -> None:
-        for write in self.unsynced[:writes]:
-            if write.hard_state is not None:
-                self.disk_state = write.hard_state
-            if write.entries:
-                del self.disk_log[write.entries[0].index - 1 :]
-                self.disk_log += write.entries
-        del self.unsynced[:writes]
+from quorate.raft.core.validation import refusal
 
 
 class Stepped(NamedTuple):
@@ -130,6 +44,8 @@ class Stepped(NamedTuple):
     event: Event | None
     before: Summary
     log_before: list[Entry]
+    reads: list[ReadReady] = []  # noqa: RUF012 - never changed
+    """What may be answered, and from which index on."""
 
 
 @dataclass(slots=True)
@@ -143,6 +59,22 @@ class Counts:
     crashes: int = 0
     lost: int = 0
     duplicated: int = 0
+    snapshots: int = 0
+    cuts: int = 0
+    offers: int = 0
+    installs: int = 0
+    abandoned: int = 0
+    """Transfers that broke off."""
+    lost_histories: int = 0
+    """Installed in place of a log that does not have the snapshot's last entry."""
+    crashes_between: int = 0
+    """After a snapshot was on the disk, and before the log was told."""
+    reads: int = 0
+    lease_reads: int = 0
+    follower_reads: int = 0
+    transfers: int = 0
+    """Elections that a leader asked for, and that were won."""
+    early_campaigns: int = 0
 
     def __iadd__(self, other: "Counts") -> "Counts":
         for name in self.__slots__:
@@ -163,7 +95,20 @@ class Chances:
     duplicate: float = 0.0
     lose: float = 0.0
     cut: float = 0.0
+    mend: float = 0.6
+    """Of what would be cut, as much is mended: a probability."""
     crash: float = 0.0
+    freeze: float = 0.0
+    """A snapshot is begun."""
+    work: float = 3
+    """A snapshot that is being written or fetched is finished, or the transfer breaks off."""
+    compact: float = 2
+    read: float = 2
+    transfer: float = 0.0
+    lose_peer: float = 0.0
+    """Somebody's connection with its leader is reset."""
+    drift: float = 0.0
+    """Somebody's clock changes its rate."""
 
     @staticmethod
     def drawn(random: Random) -> "Chances":
@@ -171,10 +116,18 @@ class Chances:
         drawn = Chances(
             duplicate=random.choice((0, 1)),
             lose=random.choice((0, 0.3, 2)),
-            cut=random.choice((0, 0.3, 1)),
-            crash=random.choice((0, 0.3, 1)),
+            cut=random.choice((0, 0.1, 0.5)),
+            mend=random.choice((0.1, 0.6)),
+            crash=random.choice((0, 0.1, 0.5)),
+            freeze=random.choice((0, 1, 4)),
+            work=random.choice((0.5, 3)),
+            transfer=random.choice((0, 0.1, 0.5)),
+            lose_peer=random.choice((0, 0.2)),
+            drift=random.choice((0, 1)),
         )
-        drawn.sync = random.choice((5, 10, 30))
+        drawn.propose = random.choice((2, 5))
+        drawn.deliver = random.choice((30, 60))
+        drawn.sync = random.choice((10, 30))
         drawn.skip_ahead = random.choice((0, 0.1, 0.5))
         return drawn
 
@@ -184,22 +137,36 @@ class RandomCluster:
 
     MAX_UNDER_WAY = 300
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, drift: float = 0.1, lease: bool | None = None) -> None:
+        """``drift``: how wrong a clock may be; ``lease``: drawn, if not given."""
         self.random = random = Random(seed)
         voters = [ReplicaId(n) for n in range(1, random.choice((1, 2, 3, 3, 3, 3, 4, 5, 5)) + 1)]
-        limits = Limits(random.choice((1, 100, 1 << 18)), random.choice((1, 2, 32)))
+        limits = Limits(
+            message_bytes=random.choice((1, 100, 1 << 18)),
+            inflight_messages=random.choice((1, 2, 32)),
+            inflight_reads=random.choice((2, 1024)),
+            snapshot_log_bytes=random.choice((100, 2_000)),
+            retained_log_bytes=random.choice((0, 0, 200)),
+        )
+        lease = random.random() < 0.5 if lease is None else lease
+        self._timing = Timing(100, 300, lease=lease, max_clock_drift=0.1)
         self._spread = random.choice((0.01, 0.1, 1))  # narrow: elections are contested
         self.hosts = {
-            me: Host(me, voters, self._draw, timing=Timing(100, 300), limits=limits)
-            for me in voters
+            me: Host(me, voters, self._draw, timing=self._timing, limits=limits) for me in voters
         }
         self.chances = Chances.drawn(random)
         self.counts = Counts()
         self.watchers: list[Callable[[Stepped], None]] = []
+        self.refusals: list[str] = []
+        """What of a correct peer was taken for that of a liar."""
         self.now_ms = 0.0
+        self._drift = drift
+        self._clocks = dict.fromkeys(voters, (0.0, 0.0, 1.0))
+        """Since when (true time), with what on it, and at which rate each runs."""
         self._under_way: list[Letter] = []
         self._cut: set[tuple[ReplicaId, ReplicaId]] = set()
         self._proposed = 0
+        self._read = 0
 
     def run(self, steps: int) -> None:
         actions = [
@@ -212,6 +179,13 @@ class RandomCluster:
             (self._lose, self.chances.lose),
             (self._cut_off, self.chances.cut),
             (self._crash, self.chances.crash),
+            (self._freeze, self.chances.freeze),
+            (self._work, self.chances.work),
+            (self._compact, self.chances.compact),
+            (self._ask, self.chances.read),
+            (self._transfer, self.chances.transfer),
+            (self._lose_peer, self.chances.lose_peer),
+            (self._drift_away, self.chances.drift),
         ]
         doings, weights = zip(*actions, strict=True)
         for doing in self.random.choices(doings, weights, k=steps):
@@ -219,6 +193,11 @@ class RandomCluster:
 
     def _draw(self) -> float:
         return self.random.random() * self._spread
+
+    def clock_ms(self, host: Host) -> float:
+        """What its own clock shows."""
+        since_ms, shown_ms, rate = self._clocks[host.me]
+        return shown_ms + (self.now_ms - since_ms) * rate
 
     def heal(self) -> None:
         self._cut.clear()
@@ -233,9 +212,11 @@ class RandomCluster:
             for _ in range(4):
                 letters, self._under_way = self._under_way, []
                 for letter in letters:
-                    self.take(self.hosts[letter.receiver], Receive(letter.sender, letter.message))
+                    self._receive(letter)
                 for host in self.hosts.values():
                     self._sync_host(host, len(host.unsynced))
+                    self._finish(host)
+                    self.take(host, Compact(1_000))
 
     def leaders(self) -> list[Host]:
         return [host for host in self.hosts.values() if host.replica.role is Role.LEADER]
@@ -243,18 +224,43 @@ class RandomCluster:
     def take(self, host: Host, event: Event) -> None:
         """One step of one replica, seen by everybody who watches."""
         before, log_before = summary(host.replica), host.log
-        effects, letters = host.take(event, self.now_ms)
+        effects, letters = host.take(event, self.clock_ms(host))
         self._under_way += letters
-        self._count(host, before, log_before, effects)
+        self._count(host, event, before, log_before, effects)
         for watch in self.watchers:
-            watch(Stepped(host, event, before, log_before))
+            watch(Stepped(host, event, before, log_before, effects.reads))
 
-    def _count(self, host: Host, before: Summary, log: list[Entry], effects: Effects) -> None:
-        replica = host.replica
-        self.counts.steps += 1
-        self.counts.elections += before.role is Role.CANDIDATE and replica.role is Role.LEADER
-        self.counts.commits += replica.commit_index - before.commit_index
-        self.counts.replaced += bool(effects.entries) and effects.entries[0].index <= len(log)
+    def _receive(self, letter: Letter) -> None:
+        host = self.hosts[letter.receiver]
+        why = refusal(host.replica, letter.sender, letter.message)
+        if why is not None:
+            self.refusals.append(f"{letter} at {host.me}: {why}")
+        self.take(host, Receive(letter.sender, letter.message))
+
+    def _count(
+        self, host: Host, event: Event, before: Summary, log: list[Entry], effects: Effects
+    ) -> None:
+        replica, counts = host.replica, self.counts
+        counts.steps += 1
+        if before.role is Role.CANDIDATE and replica.role is Role.LEADER:
+            counts.elections += 1
+            counts.transfers += replica.by_transfer
+        counts.commits += replica.commit_index - before.commit_index
+        counts.replaced += bool(effects.entries) and effects.entries[0].index <= len(log)
+        counts.cuts += isinstance(event, Compact) and effects.cut is not None
+        counts.offers += sum(isinstance(m, InstallSnapshot) for _, m in effects.messages)
+        counts.reads += len(effects.reads)
+        counts.lease_reads += (
+            isinstance(event, Read) and bool(effects.reads) and len(replica.voters) > 1
+        )
+        if isinstance(event, Receive):
+            counts.follower_reads += isinstance(event.message, ReadReply)
+        if isinstance(event, SnapshotInstalled) and effects.cut is not None:
+            counts.installs += 1
+            position = event.snapshot.id.index - 1
+            counts.lost_histories += (
+                position < len(log) and log[position].term != event.snapshot.id.term
+            )
 
     # The things that are done at random.
 
@@ -263,6 +269,9 @@ class RandomCluster:
 
     def _leader_or_any(self) -> Host:
         return self.random.choice(self.leaders() or list(self.hosts.values()))
+
+    def _often_the_leader(self) -> Host:
+        return self._leader_or_any() if self.random.random() < 0.5 else self._any_host()
 
     def _take_out(self) -> Letter | None:
         if not self._under_way:
@@ -281,7 +290,7 @@ class RandomCluster:
         if (letter.sender, letter.receiver) in self._cut:
             self.counts.lost += 1
             return
-        self.take(self.hosts[letter.receiver], Receive(letter.sender, letter.message))
+        self._receive(letter)
 
     def _duplicate(self) -> None:
         if self._under_way:
@@ -293,12 +302,12 @@ class RandomCluster:
             self.counts.lost += 1
 
     def _cut_off(self) -> None:
-        """One replica, a leader if there is one, hears nobody, or is heard by nobody, or both; or
-        all links work again."""
-        if self._cut and self.random.random() < 0.6:
+        """One replica, often the leader, hears nobody, or is heard by nobody, or both; or all links
+        work again."""
+        if self._cut and self.random.random() < self.chances.mend:
             self._cut.clear()
             return
-        host = self._leader_or_any()
+        host = self._often_the_leader()
         deaf, mute = self.random.choice(((True, True), (True, False), (False, True)))
         for other in self.hosts:
             self._cut |= {(other, host.me)} if deaf else set()
@@ -327,82 +336,88 @@ class RandomCluster:
 
     def _tick_due(self) -> None:
         for host in self.hosts.values():
-            if self.now_ms >= host.replica.next_deadline_ms:
+            if self.clock_ms(host) >= host.replica.next_deadline_ms:
                 self.take(host, Tick())
 
     def _skip_ahead(self) -> None:
         host = self._any_host()
-        self.now_ms = max(self.now_ms, host.replica.next_deadline_ms)
+        late_ms = host.replica.next_deadline_ms - self.clock_ms(host)
+        self.now_ms += max(0.0, late_ms / self._clocks[host.me][2] + 1e-6)
         self.take(host, Tick())
 
     def _crash(self) -> None:
-        host = self._leader_or_any() if self.random.random() < 0.5 else self._any_host()
+        self._crash_host(self._often_the_leader())
+
+    def _crash_host(self, host: Host) -> None:
         before, log_before = summary(host.replica), host.log
-        host.crash(self.random.randint(0, len(host.unsynced)), self.now_ms)
+        host.crash(self.random.randint(0, len(host.unsynced)), self.clock_ms(host))
         self.counts.crashes += 1
         for watch in self.watchers:
             watch(Stepped(host, None, before, log_before))
 
+    def _drift_away(self) -> None:
+        """A clock is as wrong as it may be, one way or the other, or right."""
+        host = self._any_host()
+        rate = self.random.choice((1 - self._drift, 1.0, 1 + self._drift))
+        self._clocks[host.me] = (self.now_ms, self.clock_ms(host), rate)
 
-@dataclass(slots=True)
-class Figure3:
-    """The five safety properties; each check raises ``AssertionError`` with what it saw."""
+    # Reads, and who leads.
 
-    hosts: dict[ReplicaId, Host]
-    leaders: dict[int, ReplicaId] = field(default_factory=dict)
-    """By term: who was elected in it."""
-    committed: list[tuple[int, Entry]] = field(default_factory=list)
-    """From index 1 on: the term in which the entry was first known committed, and the entry."""
-    applied: dict[int, Entry] = field(default_factory=dict)
+    def _ask(self) -> None:
+        self._read += 1
+        host = self._often_the_leader()
+        self.take(host, Read(self._read))
 
-    def election_safety(self, seen: Stepped) -> None:
-        replica = seen.host.replica
-        if replica.role is Role.LEADER:
-            first = self.leaders.setdefault(replica.term, replica.replica)
-            assert first == replica.replica, (
-                f"{first} and {replica.replica} lead in term {replica.term}"
-            )
+    def _transfer(self) -> None:
+        self.take(self._leader_or_any(), Transfer(self.random.choice(list(self.hosts))))
 
-    def leader_append_only(self, seen: Stepped) -> None:
-        replica, before = seen.host.replica, seen.before
-        if seen.event is not None and before.role is replica.role is Role.LEADER:
-            kept = seen.host.log[: len(seen.log_before)]
-            assert kept == seen.log_before, f"leader {replica.replica} changed its log"
+    def _lose_peer(self) -> None:
+        host = self._any_host()
+        leader = host.replica.leader
+        if leader not in (NOBODY, host.me):
+            self.take(host, PeerLost(leader))
+            self.counts.early_campaigns += host.replica.leader == NOBODY
 
-    def log_matching(self, seen: Stepped) -> None:
-        log = seen.host.log
-        if log == seen.log_before:
-            return
-        for other in self.hosts.values():
-            theirs = other.log
-            for last in range(min(len(log), len(theirs)), 0, -1):
-                if log[last - 1].term == theirs[last - 1].term:
-                    assert log[:last] == theirs[:last], (
-                        f"{seen.host.me} and {other.me} share entry {last} but not all before it"
-                    )
-                    break
+    # Snapshots.
 
-    def leader_completeness(self, seen: Stepped) -> None:
-        replica = seen.host.replica
-        news = replica.commit_index > len(self.committed)
-        for index in range(len(self.committed) + 1, replica.commit_index + 1):
-            self.committed.append((replica.term, replica.log.entry(index)))
-        if not news and (replica.role is not Role.LEADER or seen.before.role is Role.LEADER):
-            return
-        for host in self.hosts.values():
-            if host.replica.role is not Role.LEADER:
-                continue
-            log = host.log
-            for index, (term, entry) in enumerate(self.committed, 1):
-                assert term >= host.replica.term or log[index - 1 : index] == [entry], (
-                    f"{host.me} leads in term {host.replica.term} without entry {index},"
-                    f" committed in term {term}"
-                )
+    def _freeze(self) -> None:
+        self.counts.snapshots += self._often_the_leader().freeze()
 
-    def state_machine_safety(self, seen: Stepped) -> None:
-        replica = seen.host.replica
-        first = 1 if seen.event is None else seen.before.commit_index + 1
-        for index in range(first, replica.commit_index + 1):
-            entry = replica.log.entry(index)
-            applied = self.applied.setdefault(index, entry)
-            assert applied == entry, f"{replica.replica} applies another entry at {index}"
+    def _compact(self) -> None:
+        self.take(self._often_the_leader(), Compact(self.random.choice((1, 3, 1_000))))
+
+    def _work(self) -> None:
+        host = self.random.choice([h for h in self.hosts.values() if h.work] or [self._any_host()])
+        if isinstance(host.work, Fetching) and self._breaks_off(host.work.source, host.me):
+            host.work = None
+            self.counts.abandoned += 1
+        else:
+            self._finish(host)
+
+    def _breaks_off(self, source: ReplicaId, target: ReplicaId) -> bool:
+        links = {(source, target), (target, source)}
+        return bool(links & self._cut) or self.random.random() < 0.1
+
+    def _finish(self, host: Host) -> None:
+        """The file is on the disk, and then the replica is told, unless it has crashed first."""
+        work, host.work = host.work, None
+        match work:
+            case Freezing(snapshot, file):
+                host.files[snapshot.id] = file
+                event: Event = SnapshotTaken(snapshot)
+            case Fetching(source, snapshot):
+                found = self.hosts[source].files.get(snapshot.id)
+                if found is None:
+                    self.counts.abandoned += 1
+                    return
+                host.files[snapshot.id] = found
+                event = SnapshotInstalled(snapshot)
+            case None:
+                return
+        if self.chances.crash and self.random.random() < 0.2:
+            self.counts.crashes_between += 1
+            self._crash_host(host)
+        else:
+            self.take(host, event)
+            if self.random.random() < 0.5:  # or somebody reads an older one still
+                host.discard_before(snapshot.id.index)

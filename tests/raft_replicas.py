@@ -50,7 +50,7 @@ def noop(index: int, term: int) -> Entry:
     return Entry(index, term, int(EntryKind.NOOP), b"")
 
 
-def snapshot_at(index: int, term: int, source: ReplicaId = ReplicaId(1)) -> Snapshot:
+def snapshot_at(index: int, term: int, source: ReplicaId = ME) -> Snapshot:
     return Snapshot(SnapshotId(GroupId(1), index, term, source), time_ms=0, bytes=100)
 
 

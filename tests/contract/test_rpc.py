@@ -7,12 +7,26 @@ from typing import Any
 
 import pytest
 from contract.worlds import every_world, free_address, run_in
-from unit.rpc.support import CLIENT, Echo, Echoed, Fail, Fetch, Hang, Raw, Service, Store, hello
+from unit.rpc.support import (
+    CLIENT,
+    Echo,
+    Echoed,
+    Fail,
+    Fetch,
+    Hang,
+    Hint,
+    Raw,
+    Service,
+    Store,
+    frame,
+    hello,
+)
 
+from quorate.base.codec import decode
 from quorate.base.errors import BadInput, Fenced, Maybe, Unavailable
 from quorate.base.ids import Address
 from quorate.rpc.client import RpcClient
-from quorate.rpc.frames import MAX_PAYLOAD_BYTES
+from quorate.rpc.frames import MAX_HELLO_FRAME_BYTES, MAX_PAYLOAD_BYTES, REQUEST, decode_frame
 from quorate.runtime.ports import World
 
 Scenario = Callable[[Service, RpcClient, Address], Coroutine[Any, Any, None]]
@@ -112,5 +126,67 @@ def test_a_broken_peer_is_cut_off_and_harms_nobody(
         assert await client.call(address, Echo(1), timeout_ms=10_000) == Echoed(1, "value")
         service.hanging[1].set_result(4)
         assert await hanging == 4
+
+    served(kind, tmp_path, scenario)
+
+
+@every_world
+def test_an_unknown_peer_is_cut_off_at_a_small_frame_and_a_known_one_at_a_large_one(
+    kind: str, tmp_path: Path
+) -> None:
+    async def scenario(service: Service, client: RpcClient, address: Address) -> None:
+        strangers = [Raw(), Raw()]
+        for peer, size in zip(strangers, (MAX_HELLO_FRAME_BYTES + 1, 1 << 20), strict=True):
+            await service.world.network.connect(address, peer, 1 << 20, 10_000)
+            peer.connection.send([(bytes(size),)])
+            await peer.end
+            assert peer.received == []
+        # What comes in one write with the hello may be as large as a call may be.
+        peer = Raw()
+        await service.world.network.connect(address, peer, 1 << 20, 10_000)
+        peer.send(hello(), frame(REQUEST, Echo(3, filler="x" * 900_000), 1))
+        while len(peer.received) < 2:
+            await service.world.clock.sleep(1)
+        header, _ = decode_frame(memoryview(peer.received[1]), bulk=False)
+        assert decode(header.body, Echoed) == Echoed(3, "value")
+        peer.connection.close()
+        await peer.end
+
+    served(kind, tmp_path, scenario)
+
+
+@every_world
+def test_the_end_of_a_control_connection_that_was_made_is_told_once(
+    kind: str, tmp_path: Path
+) -> None:
+    async def scenario(service: Service, client: RpcClient, address: Address) -> None:
+        told: list[Address] = []
+        client.lost = told.append
+        await client.call_bulk(address, Store(), [b"bytes"], timeout_ms=10_000)
+        await client.call(address, Echo(1), timeout_ms=10_000)
+        assert told == []
+        await service.server.close()
+        while not told:
+            await service.world.clock.sleep(1)
+        with pytest.raises(Unavailable):  # no connection is made, so none is lost
+            await client.call(address, Echo(2), timeout_ms=10_000)
+        client.notify(address, Hint(1))
+        await service.world.clock.sleep(200)
+        assert told == [address]
+
+    served(kind, tmp_path, scenario)
+
+
+@every_world
+def test_who_closes_its_own_connections_is_not_told_that_they_were_lost(
+    kind: str, tmp_path: Path
+) -> None:
+    async def scenario(service: Service, client: RpcClient, address: Address) -> None:
+        told: list[Address] = []
+        client.lost = told.append
+        await client.call(address, Echo(1), timeout_ms=10_000)
+        await client.close()
+        await service.world.clock.sleep(50)
+        assert told == []
 
     served(kind, tmp_path, scenario)

@@ -1,7 +1,8 @@
 """Raft's five safety properties, after every step of clusters that are scheduled at random.
 
 Each seed is one cluster (``raft_cluster.RandomCluster``): of one to five replicas, with messages
-lost, duplicated and reordered, links cut in one direction, and crashes that lose unsynced writes.
+lost, duplicated and reordered, links cut in one direction, crashes that lose unsynced writes,
+clocks that drift, logs cut behind snapshots, snapshots sent, leadership handed over, and reads.
 ``check_state`` and ``check_step`` run after each step as well.  That the properties can fail is
 shown by breaking one promise at a time, below.
 """
@@ -10,7 +11,9 @@ from collections.abc import Callable
 from functools import cache
 
 import pytest
-from raft_cluster import Counts, Figure3, Host, RandomCluster, Stepped
+from raft_cluster import Counts, RandomCluster, Stepped
+from raft_hosts import Host
+from raft_properties import Figure3, LinearizableReads
 from raft_replicas import entries
 
 from quorate.base.ids import ReplicaId
@@ -28,6 +31,7 @@ PROPERTIES = (
     "log_matching",
     "leader_completeness",
     "state_machine_safety",
+    "linearizable_reads",
 )
 
 
@@ -38,17 +42,18 @@ def histories() -> tuple[dict[str, list[str]], Counts]:
     total = Counts()
     for seed in range(SEEDS):
         cluster = RandomCluster(seed)
-        properties = Figure3(cluster.hosts)
+        figure_3 = Figure3(cluster.hosts)
+        checks = [getattr(figure_3, name) for name in PROPERTIES[:-1]] + [LinearizableReads()]
 
         def watch(
             seen: Stepped,
-            properties: Figure3 = properties,
+            checks: list[Callable[[Stepped], None]] = checks,
             seed: int = seed,
             counts: Counts = cluster.counts,
         ) -> None:
-            for name in PROPERTIES:
+            for name, check in zip(PROPERTIES, checks, strict=True):
                 try:
-                    getattr(properties, name)(seen)
+                    check(seen)
                 except AssertionError as error:
                     broken[name].append(f"seed {seed}, step {counts.steps}: {error}")
 
@@ -83,8 +88,13 @@ def test_no_two_replicas_apply_different_entries_at_one_index() -> None:
     assert histories()[0]["state_machine_safety"] == []
 
 
+def test_a_read_sees_all_that_was_committed_when_it_began() -> None:
+    """Raft §8, thesis §6.4: on leaders, under leases, and on followers."""
+    assert histories()[0]["linearizable_reads"] == []
+
+
 def test_the_schedules_spared_the_clusters_nothing() -> None:
-    """Without this, the five tests above might pass over clusters in which nothing happens."""
+    """Without this, the tests above might pass over clusters in which nothing happens."""
     total = histories()[1]
     assert total.elections > 3 * SEEDS, total
     assert total.commits > 100 * SEEDS, total

@@ -31,7 +31,7 @@ role, term, vote, and its log as terms, ``|`` after the last committed entry.
 from collections import deque
 from collections.abc import Callable
 
-from raft_cluster import Host, Letter
+from raft_hosts import Host, Letter
 from raft_replicas import entry
 
 from quorate.base.ids import ReplicaId

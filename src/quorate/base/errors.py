@@ -150,3 +150,13 @@ class ProtocolError(QuorateError):
 
     code = "protocol_error"
     exit_code = 13
+
+
+class NotJudged(QuorateError):
+    """``quorate check`` has no verdict: its options or the history cannot be used.
+
+    A code of its own, since 0, 1 and 2 are verdicts there.
+    """
+
+    code = "not_judged"
+    exit_code = 14

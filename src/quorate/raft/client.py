@@ -12,6 +12,7 @@ from typing import TypeVar
 from quorate.base.check import check
 from quorate.base.codec import Command, Query, Request, encode, reply_type, result_of
 from quorate.base.errors import (
+    BadConfiguration,
     DeadlineExceeded,
     Maybe,
     NotLeader,
@@ -164,11 +165,15 @@ class GroupClient:
                 last = error
                 self._turn_from(target)
             except QuorateError as error:
+                if isinstance(error, BadConfiguration) and target not in self._addresses:
+                    last = error  # a hint led out of this cluster: whoever gave it is wrong
+                    self._turn_from(target)
                 # An answer, but of another attempt than the one of which nothing is known; and a
                 # plain error is one that its server did not foresee.
-                if changes and (uncertain or type(error) is QuorateError):
+                elif changes and (uncertain or type(error) is QuorateError):
                     raise Maybe(f"an attempt may have been applied: {error.message}") from error
-                raise
+                else:
+                    raise
             await self._world.clock.sleep(PAUSE_MS)
         sentence = f"no answer from the leader of group {self._group}: {last}"
         if uncertain and changes:

@@ -104,7 +104,9 @@ class Group:
         self.time_ms = 0
         self._time_since_ms = 0.0
         """When (monotonic) log time became ``time_ms`` here."""
-        self._queue: list[tuple[bytes, asyncio.Future[bytes]]] = []
+        self._queue: list[bytes] = []
+        """Commands that came in this turn."""
+        self._queue_futures: list[asyncio.Future[bytes]] = []
         self._queries: list[Waiting] = []
         self._proposed: dict[int, _Proposed] = {}
         self._proposed_count = 0
@@ -222,10 +224,11 @@ class Group:
         self._require_leading()
         self._admit(len(command))
         self._command_bytes += len(command)
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         if not self._queue:
             self._later("propose", self._propose)
-        self._queue.append((command, future))
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._queue.append(command)
+        self._queue_futures.append(future)
         return future
 
     def ask(self, query: bytes | None, *, anywhere: bool = False) -> "asyncio.Future[bytes]":
@@ -286,20 +289,20 @@ class Group:
     def _propose(self) -> None:
         """All commands that came in this turn, as few entries as their bounds allow."""
         queue, self._queue = self._queue, []
+        futures, self._queue_futures = self._queue_futures, []
         batches = _cut(queue)
         now_ms = self._now_ms()
-        data = [encode(LogBatch(now_ms, [command for command, _ in batch])) for batch in batches]
+        data = [encode(LogBatch(now_ms, queue[batch])) for batch in batches]
         first = self._driver.propose(self.group, data)
         if first is None:
-            self._command_bytes -= sum(len(command) for command, _ in queue)
-            for _, future in queue:
+            self._command_bytes -= sum(map(len, queue))
+            for future in futures:
                 _fail(future, self._not_leader())
             return
         for index, batch in enumerate(batches, first):
-            command_bytes = sum(len(command) for command, _ in batch)
-            futures = [future for _, future in batch]
-            self._proposed[index] = _Proposed(self.term, command_bytes, futures)
-            self._proposed_count += len(futures)
+            command_bytes = sum(map(len, queue[batch]))
+            self._proposed[index] = _Proposed(self.term, command_bytes, futures[batch])
+        self._proposed_count += len(futures)
 
     # Entries come out.
 
@@ -439,22 +442,16 @@ class Group:
         self._tick_timer = self._world.clock.call_later(TICK_RETRY_MS, self._tick)
 
 
-def _cut(
-    queue: list[tuple[bytes, "asyncio.Future[bytes]"]],
-) -> list[list[tuple[bytes, "asyncio.Future[bytes]"]]]:
-    """``queue`` in order, in batches within the bounds of one entry."""
-    batches: list[list[tuple[bytes, asyncio.Future[bytes]]]] = []
-    size = 0
-    for command, future in queue:
-        if (
-            not batches
-            or len(batches[-1]) >= MAX_BATCH_COMMANDS
-            or size + len(command) > MAX_BATCH_BYTES
-        ):
-            batches.append([])
-            size = 0
-        batches[-1].append((command, future))
-        size += len(command)
+def _cut(queue: list[bytes]) -> list[slice]:
+    """All of ``queue`` in order, in batches within the bounds of one entry."""
+    batches: list[slice] = []
+    start = size = 0
+    for end, command_bytes in enumerate(map(len, queue)):
+        size += command_bytes
+        if end > start and (end - start >= MAX_BATCH_COMMANDS or size > MAX_BATCH_BYTES):
+            batches.append(slice(start, end))
+            start, size = end, command_bytes
+    batches.append(slice(start, len(queue)))
     return batches
 
 

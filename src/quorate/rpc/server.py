@@ -16,7 +16,6 @@ when it has; a peer that goes on sending beyond both bounds loses the connection
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import CoroutineType, MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
@@ -64,8 +63,7 @@ MAX_LATE_CALLS = 1024
 """So many gaps in the numbers of calls are remembered; what is older counts as lost."""
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct, gc=False):
     """What a handler knows besides the request."""
 
     peer: Identity
@@ -92,26 +90,15 @@ class _Failure(NamedTuple):
     error: BaseException
 
 
-class _Work:
+class _Work(msgspec.Struct):
     """A call whose answer is not there yet."""
 
-    __slots__ = ("call_id", "connection", "future", "number", "payload_bytes", "request")
-
-    def __init__(
-        self,
-        connection: "_ServerConnection",
-        number: int,
-        call_id: int,
-        request: type[Any],
-        payload_bytes: int,
-        future: asyncio.Future[Any],
-    ) -> None:
-        self.connection = connection
-        self.number = number
-        self.call_id = call_id
-        self.request = request
-        self.payload_bytes = payload_bytes
-        self.future = future
+    connection: "_ServerConnection"
+    number: int
+    call_id: int
+    request: type[Any]
+    payload_bytes: int
+    future: asyncio.Future[Any]
 
     def finished(self, future: asyncio.Future[Any]) -> None:
         self.connection.finished(self, future)

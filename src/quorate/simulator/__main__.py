@@ -1,84 +1,119 @@
 """``python -m quorate.simulator SEED`` replays one seed; ``--seeds N`` runs many, on all cores."""
 
-import os
 import sys
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from time import perf_counter
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
 
-from quorate.simulator.run import WORKLOADS, Report, run_seed
+from quorate.simulator.marks import marks_in, marks_report, missed
+from quorate.simulator.plan import Plan, Reduction, draw_plan
+from quorate.simulator.planted.bugs import BUGS
+from quorate.simulator.run import Report, run_plan
+from quorate.simulator.shrink import shrink
+from quorate.simulator.swarm import run_swarm, verdict
+from quorate.simulator.workloads.table import WORKLOADS, workload_of
 
-MIN_CRASHES, MIN_PARTITIONS, MIN_ACKNOWLEDGED = 3, 3, 100
-"""What every seed must at least have seen, or it has tested nothing."""
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
+@app.command()
 def main(
     seed: Annotated[int | None, typer.Argument(help="One seed to replay.")] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds to run.")] = 0,
     start: Annotated[int, typer.Option(help="The first of them.")] = 1,
-    workload: Annotated[str, typer.Option(help=f"One of {', '.join(WORKLOADS)}.")] = "lists",
+    workload: Annotated[
+        str, typer.Option(help=f"One of {', '.join(WORKLOADS)}; default: the seed decides.")
+    ] = "",
     jobs: Annotated[int, typer.Option(help="Processes; default: one a core.")] = 0,
+    require_marks: Annotated[bool, typer.Option(help="An error if a mark was not hit.")] = False,
+    histories_only: Annotated[bool, typer.Option(help="Judge by client histories alone.")] = False,
+    shrinking: Annotated[bool, typer.Option("--shrink", help="Find a smaller case.")] = False,
+    planted: Annotated[str, typer.Option(help="With this planted bug in the product.")] = "",
+    only: Annotated[str, typer.Option(help="Only these faults, like 3,7,9.")] = "all",
+    nodes: Annotated[int | None, typer.Option(help="Fewer nodes.")] = None,
+    groups: Annotated[int | None, typer.Option(help="Fewer groups.")] = None,
+    clients: Annotated[int | None, typer.Option(help="Fewer clients.")] = None,
+    operations: Annotated[int | None, typer.Option(help="Of each client, at most.")] = None,
+    faults_ms: Annotated[int | None, typer.Option(help="When the faults end.")] = None,
 ) -> None:
-    """Simulate clusters under crashes and partitions and check what they promise.
+    """Simulate clusters under faults and check what they promise.
 
-    Workload lists: groups of a small state machine; words: whole nodes, with files and jobs.
+    Each seed draws sizes, speeds, faults and what is off.  A seed can be replayed with less than it
+    drew, which is what --shrink looks for.
     """
-    if workload not in WORKLOADS:
+    if workload and workload not in WORKLOADS:
         raise typer.BadParameter(f"there is no workload {workload}: {', '.join(WORKLOADS)}")
-    if seed is not None:
-        report = run_seed(seed, workload)
-        typer.echo(f"{report.options}\n{report.line()}\nevents: {report.digest}\n{report.where}")
-        _finish([report], 0.0)
+    bugs = {bug.name: bug for bug in BUGS}
+    if planted and planted not in bugs:
+        raise typer.BadParameter(f"there is no planted bug {planted!r}: {', '.join(bugs)}")
+    chosen = None if only == "all" else tuple(int(number) for number in only.split(",") if number)
+    reduction = Reduction(chosen, nodes, groups, clients, operations, faults_ms)
+
+    def plan(number: int) -> Plan:
+        return draw_plan(number, workload or workload_of(number), reduction, histories_only)
+
+    if seed is None:
+        _run_many([plan(number) for number in range(start, start + seeds)], jobs, require_marks)
         return
-    began = perf_counter()
-    reports = []
-    with ProcessPoolExecutor(jobs or os.cpu_count()) as pool:
-        for report in pool.map(run_seed, range(start, start + seeds), [workload] * seeds):
-            reports.append(report)
-            typer.echo(report.line())
-            if (fault := verdict(report)) is not None:
-                typer.echo(f"  {fault}\n  replay: {report.replay}")
-    _finish(reports, perf_counter() - began)
+    with bugs[planted].planted() if planted else nullcontext():
+        if shrinking:
+            _shrink(plan(seed), planted)
+        else:
+            _run_one(plan(seed), planted)
 
 
-def verdict(report: Report) -> str | None:
-    """What is wrong with a run; ``None`` if nothing is."""
-    if report.broken is not None:
-        return f"BROKEN: {report.broken}"
-    seen = (report.faults.crashes, report.faults.partitions, report.acknowledged)
-    if any(
-        a < b for a, b in zip(seen, (MIN_CRASHES, MIN_PARTITIONS, MIN_ACKNOWLEDGED), strict=True)
-    ):
-        return f"IDLE: crashes, partitions, acknowledged operations are only {seen}"
-    return None
-
-
-def _finish(reports: list[Report], seconds: float) -> None:
-    failed = [report for report in reports if verdict(report) is not None]
-    if seconds:
-        simulated = sum(report.simulated_ms for report in reports) / 1000
-        notes: Counter[str] = Counter()
-        for report in reports:
-            notes.update(report.notes)
-        typer.echo(
-            f"{len(reports)} seeds, {simulated:.0f} simulated seconds in {seconds:.0f} s;"
-            f" {sum(r.acknowledged for r in reports)} acknowledged operations,"
-            f" {sum(r.unknown for r in reports)} unknown,"
-            f" {sum(r.elections for r in reports)} elections,"
-            f" {sum(r.faults.crashes for r in reports)} crashes,"
-            f" {sum(r.faults.partitions for r in reports)} partitions"
-            f"{''.join(f', {count} {what}' for what, count in notes.items())};"
-            f" {len(failed)} violations"
-        )
-    for report in failed:
-        typer.echo(f"seed {report.seed}: {verdict(report)}")
-        typer.echo(f"  replay: {report.replay}")
-    if failed:
+def _run_one(plan: Plan, planted: str) -> None:
+    for line in plan.lines():
+        typer.echo(line)
+    report = run_plan(plan)
+    for line in report.timeline:
+        typer.echo(f"  {line}")
+    typer.echo(f"{report.line()}\nevents: {report.digest}")
+    if report.where:
+        typer.echo(report.where)
+    _say_what_is_wrong(report, verdict(report), planted)
+    if verdict(report) is not None:
         sys.exit(1)
 
 
+def _run_many(plans: list[Plan], jobs: int, require_marks: bool) -> None:
+    def each(report: Report, fault: str | None) -> None:
+        typer.echo(report.line())
+        _say_what_is_wrong(report, fault)
+
+    totals = run_swarm(plans, jobs, each=each)
+    known = marks_in()
+    for line in [*totals.lines(), "marks:", *marks_report(totals.marks, known)]:
+        typer.echo(line)
+    for plan, fault in totals.violations:
+        typer.echo(f"seed {plan.seed}: {fault}\n  replay: {plan.command}")
+    unhit = missed(totals.marks, known) if require_marks else []
+    if unhit:
+        typer.echo(f"{len(unhit)} marks were not hit, and --require-marks demands all")
+    if totals.violations or unhit:
+        sys.exit(1)
+
+
+def _say_what_is_wrong(report: Report, fault: str | None, planted: str = "") -> None:
+    if fault is not None:
+        typer.echo(f"  {fault}\n  replay: {_command(report.plan, planted)}")
+
+
+def _shrink(plan: Plan, planted: str) -> None:
+    found = shrink(plan, say=typer.echo)
+    if found is None:
+        typer.echo(f"seed {plan.seed} breaks nothing: there is nothing to shrink")
+        return
+    for line in found.plan.lines():
+        typer.echo(line)
+    typer.echo(f"{found.broken}\nreplay: {_command(found.plan, planted)}")
+    sys.exit(1)
+
+
+def _command(plan: Plan, planted: str) -> str:
+    return plan.command + (f' --planted "{planted}"' if planted else "")
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -8,8 +8,10 @@ the ports is the product's code, and a ``SafetyChecker`` watches each replica.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
+from quorate.base.errors import QuorateError
 from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
 from quorate.gfs.client import DEFAULT_TIMEOUT_MS, FileSystem
@@ -22,7 +24,7 @@ from quorate.node.bootstrap import (
 )
 from quorate.node.roles import ROLES, Setting
 from quorate.raft.client import GroupClient
-from quorate.raft.core.settings import Timing
+from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.wal import Wal
 from quorate.rpc.client import RpcClient
@@ -36,6 +38,8 @@ from quorate.simulator.checkers.safety import SafetyChecker
 from quorate.simulator.workloads.lists import Lists
 
 CLUSTER = ClusterId("5" * 32)
+TRANSFER_MS = 1_000
+"""Within this time a leader must have handed over, or it goes on."""
 SEGMENT_BYTES = 128 * 1024
 """Small, so that segments are begun and removed in a short run."""
 
@@ -107,6 +111,10 @@ class Cluster(ABC):
         process = self.simulation.machine(name_of(replica)).processes["raft"]
         return name_of(replica) if process.alive else None
 
+    def transfer(self, group: GroupId) -> bool:
+        """Have the leader of ``group`` hand over to another; whether there is one to be told."""
+        return False
+
     def rpc(self, world: World) -> RpcClient:
         """What a client process calls with."""
         return RpcClient(world, Identity(self.cluster, NodeId(0), "client"))
@@ -139,12 +147,16 @@ class RaftCluster(Cluster):
         groups: int = 1,
         *,
         timing: Timing | None = None,
+        limits: Limits | None = None,
         machine: Callable[[], StateMachine] = Lists,
     ) -> None:
         numbers = [GroupId(number) for number in range(1, groups + 1)]
         super().__init__(simulation, CLUSTER, names_of(nodes), numbers, ["raft"])
         self._timing = timing
+        self._limits = limits
         self._machine = machine
+        self.raft_nodes: dict[str, RaftNode] = {}
+        """What the latest ``raft`` process of each machine runs, once it has opened its log."""
 
     def start_client(self, name: str, work: ClientWork) -> SimulatedProcess:
         """A process on a machine of its own, with a client for each group."""
@@ -155,17 +167,35 @@ class RaftCluster(Cluster):
 
         return self.simulation.machine(name).start_process("client", main)
 
+    def _raft_rpc(self, world: World, identity: Identity) -> RpcClient:
+        """What a replica speaks with."""
+        return RpcClient(world, identity)
+
+    def transfer(self, group: GroupId) -> bool:
+        name = self.leader(group)
+        if name is None:
+            return False
+        leader = self.raft_nodes[name].groups[group]
+
+        async def hand_over() -> None:
+            with suppress(QuorateError):  # it does not lead, or nobody could take over
+                await leader.transfer(timeout_ms=TRANSFER_MS)
+
+        self.processes(name)[0].run(self.simulation.loop.create_task, hand_over())
+        return True
+
     def _main(self, name: str, role: str) -> Main:
         async def main(world: World) -> None:
             identity = Identity(CLUSTER, node_id(name), role)
-            rpc = RpcClient(world, identity)
-            node = await RaftNode.start(
+            rpc = self._raft_rpc(world, identity)
+            node = self.raft_nodes[name] = await RaftNode.start(
                 world,
                 CLUSTER,
                 node_id(name),
                 {group: (self._machine(), self._membership(group, name)) for group in self.groups},
-                self.checker.watch(rpc.notify),
+                rpc,
                 timing=self._timing,
+                limits=self._limits,
                 segment_bytes=SEGMENT_BYTES,
                 observer=self.checker,
             )

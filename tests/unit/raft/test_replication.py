@@ -1,7 +1,7 @@
 """Replication: backing up a term at a time, what is under way, and what is on disk."""
 
 import pytest
-from raft_cluster import Host
+from raft_hosts import Host
 from raft_replicas import (
     FIVE,
     FOUR,

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from raft_cluster import Host, Letter
+from raft_hosts import Host, Letter
 from raft_replicas import (
     FOUR,
     ME,

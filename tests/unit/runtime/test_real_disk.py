@@ -133,6 +133,23 @@ def test_syncs_leave_no_descriptors_behind(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_large_file_is_gone_at_once_and_its_space_comes_back(tmp_path: Path) -> None:
+    def open_descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = open_descriptors()
+    disk = RealDisk(tmp_path)
+    for _ in range(3):
+        file = disk.open("file", create=True)
+        file.write(8 << 20, b"x")
+        file.close()
+        disk.remove("file")
+        disk.remove("file")
+        assert disk.list("") == []
+    disk.close()  # waits for the threads that give the space back
+    assert open_descriptors() == before
+
+
 def test_a_root_that_cannot_be_made_is_a_disk_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DiskFailed, match="file"):

@@ -8,7 +8,7 @@ import pytest
 
 from quorate.base.check import Bug
 from quorate.base.codec import encode
-from quorate.base.machine import Meta
+from quorate.base.machine import Meta, restore_all
 from quorate.simulator.workloads.lists import (
     KEYS,
     Append,
@@ -249,7 +249,7 @@ def test_the_machine_is_restored_from_its_snapshot() -> None:
         machine.execute(meta, Append(key, value))
     stream = list(machine.snapshot())
     machine.execute(meta, Append("a", "later"))
-    again.restore(stream)
+    restore_all(again, stream)
     assert again.answer(Read("a")) == ["x", "z"]
     assert again.digest() != machine.digest()
     again.execute(meta, Append("a", "later"))

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from raft_cluster import Host, RandomCluster
+from raft_cluster import RandomCluster
+from raft_hosts import Host
 from raft_replicas import (
     FOUR,
     ME,
@@ -18,14 +19,15 @@ from raft_replicas import (
     leader,
     persist,
     receive,
+    snapshot_at,
 )
 
 from quorate.base.check import Bug
 from quorate.base.checksum import stable_hash
 from quorate.base.codec import encode
 from quorate.base.ids import Address, GroupId, ReplicaId
-from quorate.raft.core.entries import Entry
-from quorate.raft.core.events import Effects, Event, Tick
+from quorate.raft.core.entries import Entry, EntryId
+from quorate.raft.core.events import Effects, Event, SnapshotInstalled, Tick
 from quorate.raft.core.log import Log
 from quorate.raft.core.messages import VoteReply
 from quorate.raft.core.progress import Progress
@@ -102,12 +104,13 @@ def test_a_leader_that_goes_on_leading_is_one_election() -> None:
 
 def test_a_leader_that_removes_from_its_log_is_seen() -> None:
     checker = SafetyChecker()
-    replica = leader([1, 1], term=2)
+    replica = leader([1], term=2)
+    replica.log.append([entry(3, 2)])
     see(checker, replica)
-    replica.log = Log(replica.log.base, entries([1]))
-    replica.durable_index = 1
+    replica.log = Log(replica.log.base, entries([1, 2]))
+    replica.durable_index = 2
     for progress in replica.progress.values():
-        progress.next_index = 2
+        progress.next_index = 3
     with pytest.raises(Bug, match="a leader removed from its log"):
         see(checker, replica)
 
@@ -214,15 +217,100 @@ def test_another_entry_applied_or_another_state_reached_is_seen(term: int, diges
         checker.applied(GROUP, THREE, entry(5, term), digest)
 
 
+# Snapshots.
+
+
+def behind_a_snapshot(terms: list[int], index: int, me: ReplicaId = TWO) -> Replica:
+    """A follower whose log was cut at ``index``: ``terms`` are of all its entries."""
+    replica = follower(terms, me=me)
+    term = replica.log.term(index) or 0
+    replica.log = Log(EntryId(index, term), replica.log.slice(index + 1, len(terms)))
+    replica.snapshot = snapshot_at(index, term)
+    replica.commit_index = max(replica.commit_index, index)
+    return replica
+
+
+def test_what_a_snapshot_stands_for_counts_as_there() -> None:
+    checker = SafetyChecker()
+    see(checker, commit(follower([1, 1, 1])))
+    replica = behind_a_snapshot([1, 1, 1], 2)
+    see(checker, replica)
+    see(checker, commit(replica))
+    later = leader_called(TWO, [1, 1, 1], term=4)
+    later.log = Log(EntryId(2, 1), later.log.slice(3, 4))
+    later.snapshot = snapshot_at(2, 1)
+    later.commit_index = 2
+    see(checker, later)
+
+
+def test_a_commit_index_that_jumps_over_a_snapshot_is_fine() -> None:
+    checker = SafetyChecker()
+    see(checker, commit(follower([1, 1, 1, 1])))
+    replica = follower([1], me=TWO)
+    see(checker, replica)
+    installed = behind_a_snapshot([1, 1, 1, 1], 4)
+    replica.log, replica.snapshot = installed.log, installed.snapshot
+    replica.commit_index = replica.durable_index = 4
+    see(checker, replica)
+
+
+def test_a_snapshot_that_ends_in_what_was_not_committed_is_seen() -> None:
+    checker = SafetyChecker()
+    see(checker, commit(follower([1, 1, 2])))
+    with pytest.raises(Bug, match="State Machine Safety: entry 2 was committed with term 1"):
+        see(checker, behind_a_snapshot([1, 2, 2], 2))
+
+
+def test_a_state_restored_from_a_snapshot_must_be_the_one_others_had_there() -> None:
+    checker = SafetyChecker()
+    checker.applied(GROUP, ME, entry(5, 1), 77)
+    checker.restored(GROUP, TWO, 5, 1, 77)
+    for term, digest in ((1, 78), (2, 77)):
+        with pytest.raises(Bug, match="replica 3, restored from a snapshot, differs from another"):
+            checker.restored(GROUP, THREE, 5, term, digest)
+
+
+def test_a_snapshot_of_what_nobody_has_applied_is_seen() -> None:
+    checker = SafetyChecker()
+    checker.applied(GROUP, ME, entry(5, 1), 77)
+    checker.applied(OTHER_GROUP, ME, entry(6, 1), 77)
+    with pytest.raises(Bug, match="restored to entry 6, and nobody has applied more than 5"):
+        checker.restored(GROUP, TWO, 6, 1, 77)
+
+
+def test_what_was_restored_is_compared_with_what_others_apply_later() -> None:
+    checker = SafetyChecker()
+    checker.applied(GROUP, ME, entry(9, 1), 70)
+    checker.restored(GROUP, TWO, 5, 1, 77)
+    with pytest.raises(Bug, match="replica 3 differs"):
+        checker.applied(GROUP, THREE, entry(5, 1), 78)
+
+
+# A checker that does not judge.
+
+
+def test_histories_alone_are_judged_when_the_checker_is_told_not_to() -> None:
+    checker = SafetyChecker()
+    checker.judges = False
+    see(checker, leader([1], term=2))
+    see(checker, leader_called(TWO, [1], term=2))
+    checker.applied(GROUP, ME, entry(5, 1), 77)
+    checker.applied(GROUP, TWO, entry(5, 1), 78)
+    checker.restored(GROUP, TWO, 6, 1, 77)
+    Wire(checker).vote(ME, TWO, VoteReply(3, True))
+    Wire(checker).vote(ME, THREE, VoteReply(3, True))
+    assert checker.steps == 2
+    assert checker.leader(GROUP) is not None
+
+
 # One vote a term.
 
 
 class Wire:
-    """What passes from replicas to others, under the checker's eyes."""
+    """What leaves replicas, under the checker's eyes."""
 
     def __init__(self, checker: SafetyChecker) -> None:
-        self.passed: list[tuple[Address, RaftMessages]] = []
-        self._notify = checker.watch(lambda address, notice: self.passed.append((address, notice)))
+        self._checker = checker
 
     def vote(
         self,
@@ -231,7 +319,7 @@ class Wire:
         reply: VoteReply,
         group: GroupId = GROUP,
     ) -> None:
-        self._notify(Address("n:1"), RaftMessages([Envelope(group, voter, for_, reply)]))
+        self._checker.sent(Address("n:1"), RaftMessages([Envelope(group, voter, for_, reply)]))
 
 
 def test_a_second_vote_in_one_term_is_seen_also_over_a_crash() -> None:
@@ -247,7 +335,9 @@ def test_a_second_vote_in_one_term_is_seen_also_over_a_crash() -> None:
 
 
 def test_what_is_no_second_vote_passes() -> None:
-    wire = Wire(SafetyChecker())
+    checker = SafetyChecker()
+    wire, voters = Wire(checker), []
+    checker.on_vote = voters.append
     wire.vote(ME, TWO, VoteReply(3, True))
     wire.vote(ME, TWO, VoteReply(3, True))  # the same again
     wire.vote(ME, THREE, VoteReply(3, False))
@@ -255,7 +345,7 @@ def test_what_is_no_second_vote_passes() -> None:
     wire.vote(ME, THREE, VoteReply(4, True))
     wire.vote(FOUR, THREE, VoteReply(3, True))
     wire.vote(ME, THREE, VoteReply(3, True), group=OTHER_GROUP)
-    assert len(wire.passed) == 7
+    assert voters == [ME, ME, ME, FOUR, ME]
 
 
 # Whole runs of pure cores, seen step by step.
@@ -271,23 +361,32 @@ def run_watched(seed: int) -> SafetyChecker:
 
     def watch(host: Host) -> None:
         take = host.take
-        applied: list[Entry] = []
         life: list[Replica] = [host.replica]
+        seen = [0]
 
         def watched(event: Event, now_ms: float) -> tuple[Effects, list[object]]:
+            if host.replica is not life[0]:
+                life[0], seen[0] = host.replica, 0
+                restored(host)
             effects, letters = take(event, now_ms)
-            replica = host.replica
-            checker.stepped(GROUP, replica, event, effects)
-            if replica is not life[0]:
-                life[0] = replica
-                applied.clear()
-            for index in range(len(applied) + 1, replica.commit_index + 1):
-                applied.append(replica.log.entry(index))
-                digest = stable_hash(encode(applied))
-                checker.applied(GROUP, host.me, applied[-1], digest)
+            checker.stepped(GROUP, host.replica, event, effects)
+            if isinstance(event, SnapshotInstalled) and effects.cut is not None:
+                restored(host)
+            for index in range(seen[0] + 1, len(host.applied) + 1):
+                checker.applied(GROUP, host.me, host.applied[index - 1], digest(host, index))
+            seen[0] = len(host.applied)
             return effects, list(letters)
 
+        def restored(host: Host) -> None:
+            seen[0] = index = host.replica.commit_index
+            if index:
+                term = host.applied[index - 1].term
+                checker.restored(GROUP, host.me, index, term, digest(host, index))
+
         host.take = watched  # type: ignore[assignment, method-assign]
+
+    def digest(host: Host, index: int) -> int:
+        return stable_hash(encode(host.applied[:index]))
 
     for host in cluster.hosts.values():
         watch(host)

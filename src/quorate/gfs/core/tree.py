@@ -25,7 +25,7 @@ from quorate.base.frozen import FreezableMap
 from quorate.gfs.core.paths import MAX_PATH_BYTES, Parts, join
 
 ROOT_ID = 1
-MAX_SWEPT = 1000
+MAX_SWEPT = 500
 """Entries, and chunks of files, that one ``sweep`` removes."""
 
 _ID_BYTES = 8

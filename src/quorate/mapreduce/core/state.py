@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from quorate.base.checksum import SetDigest, stable_hash
 from quorate.base.codec import encode
-from quorate.base.errors import NotFound
+from quorate.base.errors import CorruptData, NotFound
 from quorate.base.machine import RECORDS_PER_PAUSE, Meta
 from quorate.base.stream import next_record, pack_records, unpack_records
 from quorate.mapreduce.core.commands import KINDS, Attempt, Kind, Phase, Range, State
@@ -50,6 +50,11 @@ def _records(workers: list[Worker], cells: list[list[Job]]) -> Iterator[bytes]:
         yield from map(encode, splits)
         yield from map(encode, maps)
         yield from map(encode, reduces)
+
+
+def _refuse(wrong: bool, why: str) -> None:
+    if wrong:
+        raise CorruptData(f"a snapshot of the job table is damaged ({why}); fetch it again")
 
 
 class TableState:
@@ -90,6 +95,7 @@ class TableState:
         records = unpack_records(stream)
         header: _Header = next_record(records, _Header)
         for worker in header.workers:
+            _refuse(worker.worker in new.workers, "a worker stands twice")
             new._add_worker(worker)
         for _ in range(header.jobs):
             yield from new._restore_job(next_record(records, _JobRecord), records)
@@ -97,6 +103,7 @@ class TableState:
 
     def _restore_job(self, record: _JobRecord, records: Iterator[bytes]) -> Iterator[None]:
         job = record.job
+        _refuse(job.job in self.jobs, "a job stands twice")
         self.jobs[job.job] = job
         self._heads[job.job] = job.head()
         for _ in range(record.splits):
@@ -109,8 +116,7 @@ class TableState:
                 task: Task = next_record(records, Task)
                 tasks.append(task)
                 if task.state == "running":
-                    if task.worker not in self.running:
-                        raise CorruptData("a task runs nowhere in a snapshot; fetch it again")
+                    _refuse(task.worker not in self.running, "a task runs nowhere")
                     attempt = Attempt(job.job, kind, index, task.attempts)
                     self.running[task.worker][attempt] = None
                 if len(tasks) % RECORDS_PER_PAUSE == 0:

@@ -4,7 +4,7 @@ A batch's payload is a msgpack array of records, each ``[kind, group, …]``.  T
 entry in which batch it was written last: that is where it lives (``live.py``).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -90,8 +90,8 @@ class Folded:
                 self.last_index = max(self.last_index, entry.index)
 
     def _drop_from(self, first: int) -> None:
-        replaced: Iterable[int] = range(first, self.last_index + 1)
-        if len(replaced) > len(self.entries):  # the rest of them is not here
+        replaced: Sequence[int] = range(first, self.last_index + 1)
+        if self.last_index - first > len(self.entries):  # most of them are not here
             replaced = [index for index in self.entries if index >= first]
         for index in replaced:
             self.entries.pop(index, None)

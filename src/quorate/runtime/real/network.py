@@ -18,7 +18,12 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import cast
 
-from quorate.base.errors import BadConfiguration, BadInput, ProtocolError, Unavailable
+from quorate.base.errors import (
+    BadConfiguration,
+    BadInput,
+    ProtocolError,
+    Unavailable,
+)
 from quorate.base.ids import Address
 from quorate.runtime.ports import Buffer, Connection, Frame, FrameReceiver, Listener
 from quorate.runtime.real.tls import TlsContexts
@@ -183,9 +188,10 @@ class RealConnection(asyncio.BufferedProtocol):
         pieces: list[Buffer] = []
         small: list[Buffer] = []
         for frame in frames:
-            small.append(_LENGTH.pack(sum([_size(piece) for piece in frame])))
-            for piece in frame:
-                if _size(piece) <= _LARGE_BYTES:
+            sizes = [_size(piece) for piece in frame]
+            small.append(_LENGTH.pack(sum(sizes)))
+            for piece, size in zip(frame, sizes, strict=True):
+                if size <= _LARGE_BYTES:
                     small.append(piece)
                 else:
                     pieces.append(b"".join(small))
@@ -263,7 +269,10 @@ class RealNetwork:
     async def connect(
         self, address: Address, receiver: FrameReceiver, max_frame_bytes: int, timeout_ms: float
     ) -> Connection:
-        host, port = self._allowed(address)
+        try:
+            host, port = self._allowed(address)
+        except BadInput as error:  # addresses come over the network, too
+            raise Unavailable(f"cannot connect: {error.message}") from error
         try:
             async with asyncio.timeout(timeout_ms / 1000.0):
                 _, connection = await asyncio.get_running_loop().create_connection(

@@ -11,10 +11,10 @@ contexts are inherited by tasks, timers and callbacks without anybody's help.  A
 
 A restart is a new object: an incarnation never comes back.
 
-A pause is a SIGSTOP: the process runs nothing while clocks, disks and networks go on.  What it would
-have run is held back, in order: timers that are due, frames that arrive (the kernel takes them, and
-accepts connections, in its name).  Once resumed it finds all of that at once, late, and knows
-nothing of the time between.
+A pause is a SIGSTOP: the process runs nothing while clocks, disks and networks go on.  What it
+would have run is held back, in order: timers that are due, frames that arrive (the kernel takes
+them, and accepts connections, in its name).  Once resumed it finds all of that at once, late, and
+knows nothing of the time between.
 """
 
 from __future__ import annotations

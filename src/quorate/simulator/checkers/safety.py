@@ -12,6 +12,9 @@ once an election.
 * State Machine Safety: at one index all replicas apply the same entry, and are then in the same
   state.
 And, on the wire, the promise that elections rest on: one vote in a term, also over a crash.
+
+A log that was cut behind a snapshot holds what the snapshot stands for: of it the checker demands
+that the last entry was committed, and that a state restored from it equals what others had there.
 """
 
 from collections import defaultdict
@@ -37,6 +40,8 @@ class _GroupHistory:
     entries: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     committed: dict[int, int] = field(default_factory=dict)  # index -> term
     applied: dict[int, tuple[int, int]] = field(default_factory=dict)  # index -> (term, digest)
+    last_applied: int = 0
+    """The highest index that anybody has applied."""
     votes: dict[tuple[int, ReplicaId], ReplicaId] = field(default_factory=dict)
 
 
@@ -50,6 +55,8 @@ class SafetyChecker:
         """Called when a granted vote leaves a replica; a nemesis may listen."""
         self.elections = 0
         self.steps = 0
+        self.judges = True
+        """Whether it says what is broken; otherwise it only knows who leads."""
 
     def leader(self, group: GroupId) -> ReplicaId | None:
         """The replica that leads ``group`` in its latest term, if it still does."""
@@ -62,11 +69,15 @@ class SafetyChecker:
 
     def stepped(self, group: GroupId, replica: Replica, event: Event, effects: Effects) -> None:
         self.steps += 1
+        if not self.judges:
+            self._look(group, replica)
+            return
         check_state(replica)
         known = self._last.get(replica.replica)
         now = summary(replica)
         history = self._groups[group]
-        was_leader, committed = False, replica.log.base.index
+        base = replica.log.base.index
+        was_leader, committed = False, 0
         if known is not None and known[0] is replica:  # the same life, not a restart
             before = known[1]
             if now == before and not effects.entries:
@@ -79,12 +90,25 @@ class SafetyChecker:
             self._log_matching(history, replica, entry)
         if now.role is Role.LEADER and not was_leader:
             self._elected(history, replica)
-        for index in range(committed + 1, now.commit_index + 1):
+        # What is at or below the base, a snapshot stands for; of that the last can be judged.
+        for index in range(max(committed + 1, base, 1), now.commit_index + 1):
             self._committed(history, replica, index)
+
+    def _look(self, group: GroupId, replica: Replica) -> None:
+        known = self._last.get(replica.replica)
+        leads = replica.role is Role.LEADER
+        if leads and (
+            known is None or known[1].role is not Role.LEADER or known[1].term != replica.term
+        ):
+            self.elections += 1
+            self._groups[group].leaders.setdefault(replica.term, replica.replica)
+        self._last[replica.replica] = (replica, summary(replica))
 
     def _log_matching(self, history: _GroupHistory, replica: Replica, entry: Entry) -> None:
         prev_term = replica.log.term(entry.index - 1)
-        seen = (prev_term or 0, stable_hash(entry.data))
+        if prev_term is None:
+            return  # behind a snapshot
+        seen = (prev_term, stable_hash(entry.data))
         known = history.entries.setdefault((entry.index, entry.term), seen)
         check(known == seen, f"Log Matching: two entries {entry.index} of term {entry.term}")
 
@@ -96,7 +120,7 @@ class SafetyChecker:
             f"Election Safety: {first} and {replica.replica} lead in term {replica.term}",
         )
         for index, term in history.committed.items():
-            if index > replica.log.base.index and replica.log.term(index) != term:
+            if index >= replica.log.base.index and replica.log.term(index) != term:
                 raise Bug(
                     f"Leader Completeness: {replica.replica} leads in term {replica.term} without"
                     f" entry {index} of term {term}, which is committed"
@@ -112,7 +136,10 @@ class SafetyChecker:
         )
 
     def applied(self, group: GroupId, replica: ReplicaId, entry: Entry, digest: int) -> None:
+        if not self.judges:
+            return
         history = self._groups[group]
+        history.last_applied = max(history.last_applied, entry.index)
         seen = (entry.term, digest)
         known = history.applied.setdefault(entry.index, seen)
         check(
@@ -121,24 +148,34 @@ class SafetyChecker:
             f" {entry.index}: (term, digest) {seen}, not {known}",
         )
 
-    def watch(
-        self, notify: Callable[[Address, RaftMessages], None]
-    ) -> Callable[[Address, RaftMessages], None]:
-        """``notify``, but each granted vote that passes is remembered."""
+    def restored(
+        self, group: GroupId, replica: ReplicaId, index: int, term: int, digest: int
+    ) -> None:
+        if not self.judges:
+            return
+        history, seen = self._groups[group], (term, digest)
+        check(
+            index <= history.last_applied,
+            f"State Machine Safety: replica {replica} was restored to entry {index}, and nobody has"
+            f" applied more than {history.last_applied}",
+        )
+        known = history.applied.setdefault(index, seen)
+        check(
+            known == seen,
+            f"State Machine Safety: replica {replica}, restored from a snapshot, differs from"
+            f" another after entry {index}: (term, digest) {seen}, not {known}",
+        )
 
-        def watched(address: Address, notice: RaftMessages) -> None:
-            for envelope in notice.envelopes:
-                message = envelope.message
-                if isinstance(message, VoteReply) and message.granted and not message.pre_vote:
-                    votes = self._groups[envelope.group].votes
-                    key = (message.term, envelope.sender)
-                    first = votes.setdefault(key, envelope.receiver)
-                    self.on_vote(envelope.sender)
-                    check(
-                        first == envelope.receiver,
-                        f"One vote a term (§5.2): {envelope.sender} votes for {first} and for"
-                        f" {envelope.receiver} in term {message.term}",
-                    )
-            notify(address, notice)
-
-        return watched
+    def sent(self, address: Address, notice: RaftMessages) -> None:
+        for envelope in notice.envelopes:
+            message = envelope.message
+            if isinstance(message, VoteReply) and message.granted and not message.pre_vote:
+                votes = self._groups[envelope.group].votes
+                key = (message.term, envelope.sender)
+                first = votes.setdefault(key, envelope.receiver)
+                self.on_vote(envelope.sender)
+                check(
+                    first == envelope.receiver or not self.judges,
+                    f"One vote a term (§5.2): {envelope.sender} votes for {first} and for"
+                    f" {envelope.receiver} in term {message.term}",
+                )

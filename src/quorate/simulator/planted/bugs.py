@@ -17,7 +17,7 @@ from quorate.gfs.core.tree import Directory, Tree
 from quorate.gfs.group_sync import GroupSync
 from quorate.gfs.partial import PartialChunk
 from quorate.raft import driver
-from quorate.raft.core import election, replication, step
+from quorate.raft.core import election, replication
 from quorate.raft.core.entries import NOBODY, HardState
 from quorate.raft.core.messages import AppendReply, Message
 from quorate.raft.core.replica import Replica, Role
@@ -67,8 +67,10 @@ def _commit_any_term(replica: Replica) -> None:
 _waits_for_disk = driver.waits_for_disk
 
 
-def _acknowledge_at_once(message: Message) -> bool:
-    return not isinstance(message, AppendReply) and _waits_for_disk(message)
+def _acknowledge_at_once(message: Message, durable_index: int, durable_term: bool) -> bool:
+    if isinstance(message, AppendReply):
+        return False
+    return _waits_for_disk(message, durable_index, durable_term)
 
 
 def _call_it_torn(data: bytes, path: str, offset: int, sequence: int) -> None:
@@ -105,7 +107,7 @@ def _publish_what_is_there(tree: Tree, command: Publish, time_ms: int) -> list[i
     folder = tree.find(path)
     if isinstance(folder, Directory):
         named = {part.path: part.name for part in command.parts}
-        there = {join((*path, name)): name for name in folder.children}
+        there = {join((*path, name)): name for name, _ in tree.children(folder)}
         parts = [OutputPart(named.get(file, name), file) for file, name in there.items()]
         fence = max(folder.fence, command.fence)
         command = msgspec.structs.replace(command, parts=parts, fence=fence)
@@ -124,7 +126,7 @@ async def _sync_later(self: GroupSync, directory: str) -> None:
 
 def _everywhere(name: str, replacement: Any) -> tuple[tuple[Any, str, Any], ...]:
     """Patch what the core's modules import from each other."""
-    return tuple((module, name, replacement) for module in (election, replication, step))
+    return tuple((module, name, replacement) for module in (election, replication))
 
 
 BUGS = (

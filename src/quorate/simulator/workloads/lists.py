@@ -8,8 +8,9 @@ linearizability, for this type, and exactly-once beside it.
 """
 
 import asyncio
+import itertools
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from quorate.base.check import check
@@ -20,6 +21,8 @@ from quorate.base.machine import Meta, TypedMachine
 from quorate.base.stream import pack_records, unpack_records
 from quorate.raft.client import GroupClient
 from quorate.runtime.ports import World
+
+BALLAST_RECORD_BYTES = 64 * 1024
 
 
 class Append(Command[int], tag="lists.append.1"):
@@ -39,8 +42,10 @@ class Lists(TypedMachine):
     commands = (Append,)
     queries = (Read,)
 
-    def __init__(self) -> None:
+    def __init__(self, ballast_bytes: int = 0) -> None:
+        """``ballast_bytes`` make snapshots longer, and mean nothing."""
         super().__init__()
+        self._ballast_bytes = ballast_bytes
         self._lists: dict[str, list[str]] = {}
         self._digest = SetDigest()
 
@@ -54,16 +59,28 @@ class Lists(TypedMachine):
         return list(self._lists.get(query.key, []))
 
     def snapshot(self) -> Iterator[bytes]:
-        frozen = [(key, list(values)) for key, values in self._lists.items()]
-        return pack_records(map(encode, frozen))
+        # A list only grows: how long it is now is all that has to be kept of it.
+        frozen = [(key, values, len(values)) for key, values in self._lists.items()]
+        ballast = encode(("", ["-" * BALLAST_RECORD_BYTES]))
+        return pack_records(
+            itertools.chain(
+                itertools.repeat(ballast, self._ballast_bytes // BALLAST_RECORD_BYTES),
+                (encode((key, values[:length])) for key, values, length in frozen),
+            )
+        )
 
-    def restore(self, stream: Iterable[bytes]) -> None:
-        self._lists, self._digest = {}, SetDigest()
+    def restore(self, stream: Iterable[bytes]) -> Iterator[None]:
+        lists: dict[str, list[str]] = {}
+        digest = SetDigest()
         for record in unpack_records(stream):
             key, values = decode(record, tuple[str, list[str]])
-            self._lists[key] = values
+            yield
+            if key == "":
+                continue
+            lists[key] = values
             for position, value in enumerate(values, 1):
-                self._digest.add(encode((key, position, value)))
+                digest.add(encode((key, position, value)))
+        self._lists, self._digest = lists, digest
 
     def digest(self) -> int:
         return self._digest.value
@@ -99,22 +116,41 @@ class History:
 
 
 KEYS = ("a", "b", "c")
+OPERATIONS = ("append", "read", "read anywhere")
+"""What a client does; ``read anywhere``: a follower may answer."""
 
 
 async def run_client(
-    world: World, client: GroupClient, name: str, history: History, rng: random.Random
+    world: World,
+    client: GroupClient,
+    name: str,
+    history: History,
+    rng: random.Random,
+    *,
+    pace_ms: float = 30.0,
+    off: Sequence[str] = (),
+    operations: int | None = None,
 ) -> None:
-    """Append and read, one after the other, until the process is stopped."""
+    """Append and read, one after the other, until the process is stopped or has done enough.
+
+    Between two operations it pauses up to ``pace_ms``; what is ``off`` it does not do.
+    """
 
     def now_ms() -> float:
         """True time: a client's own clock is not everybody's."""
         return asyncio.get_running_loop().time() * 1000
 
+    shares = {"append": 6, "read": 1, "read anywhere": 1}
+    kinds = [kind for kind in OPERATIONS if kind not in off]
+    weights = [shares[kind] for kind in kinds]
     number = 0
-    while True:
+    for count in itertools.count():
+        if count == operations:
+            return
         key = rng.choice(KEYS)
         value = None
-        if rng.random() < 0.75:
+        [kind] = rng.choices(kinds, weights)
+        if kind == "append":
             number += 1
             value = f"{name}.{number}"
         operation = Operation(name, key, value, now_ms())
@@ -122,7 +158,9 @@ async def run_client(
         try:
             timeout_ms = rng.choice((300, 2_000, 5_000))
             if value is None:
-                operation.seen = await client.query(Read(key), timeout_ms=timeout_ms)
+                operation.seen = await client.query(
+                    Read(key), timeout_ms=timeout_ms, anywhere=kind == "read anywhere"
+                )
             else:
                 await client.execute(Append(key, value), timeout_ms=timeout_ms)
             operation.outcome = "ok"
@@ -131,7 +169,7 @@ async def run_client(
             pass
         except QuorateError:
             operation.outcome = "fail"
-        await world.clock.sleep(rng.uniform(0, 30))
+        await world.clock.sleep(rng.uniform(0, pace_ms))
 
 
 async def read_all(client: GroupClient, timeout_ms: float) -> dict[str, list[str]]:

@@ -1,0 +1,403 @@
+"""What makes a schedule happen to a cluster.
+
+Faults overlap, so what is in force at a moment is computed anew from all that have begun and not
+ended: two partitions at once cut what either cuts, and a process runs again when nothing holds it.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
+from dataclasses import replace
+from functools import partial
+from itertools import permutations, product
+from typing import TypeAlias
+
+from quorate.base.ids import GroupId, ReplicaId
+from quorate.raft.wal.format import batch_bytes, decode_batch_header
+from quorate.runtime.simulated.faults import Link
+from quorate.runtime.simulated.inodes import FileInode
+from quorate.runtime.simulated.process import SimulatedProcess
+from quorate.runtime.simulated.world import Simulation
+from quorate.simulator.cluster import Cluster, name_of
+from quorate.simulator.nemeses.faults import (
+    AnyFault,
+    Drift,
+    FailedSync,
+    FlippedBit,
+    FullDisk,
+    Jump,
+    Kill,
+    Noise,
+    Partition,
+    Pause,
+    PowerLoss,
+    Reset,
+    Schedule,
+    SlowDisk,
+    Storm,
+    Transfer,
+)
+
+CAPACITY_BYTES = 1 << 40
+
+Undo: TypeAlias = Callable[[], None]
+Direction: TypeAlias = tuple[str, str]
+
+
+def _nothing() -> None:
+    """How to undo what is over at once."""
+
+
+class Nemesis:
+    """Applies ``schedule`` to ``cluster`` while the simulation runs."""
+
+    def __init__(
+        self, simulation: Simulation, cluster: Cluster, schedule: Schedule, link: Link
+    ) -> None:
+        self.counts: Counter[str] = Counter()
+        """Faults that had an effect, by kind."""
+        self._simulation = simulation
+        self._cluster = cluster
+        self._schedule = schedule
+        self._link = link
+        self._ends: dict[int, Undo] = {}
+        self._cuts: dict[int, list[Direction]] = {}
+        self._noises: dict[int, tuple[str, Noise]] = {}
+        self._slow: dict[int, tuple[str, SlowDisk]] = {}
+        self._full: dict[int, str] = {}
+        self._drifts: dict[int, tuple[str, float]] = {}
+        self._down: Counter[tuple[str, str]] = Counter()
+        """How many faults keep a role of a node down."""
+        self._paused: list[SimulatedProcess] = []
+        """Once for each fault that holds it."""
+
+    def begin(self) -> None:
+        """From now on the faults of the schedule happen, each at its time."""
+        self._refresh_network()
+        for fault in self._schedule:
+            delay_ms = fault.at_ms - self._simulation.now_ms()
+            self._at(max(0.0, delay_ms), partial(self._begin, fault))
+
+    def heal(self) -> None:
+        """The end of all faults that ever end: what can run does, over a good network."""
+        for number in list(self._ends):
+            self._end(number)
+        self._link = Link()
+        self._refresh_network()
+        for name in self._cluster.names:
+            self._start(name)
+
+    def _at(self, delay_ms: float, act: Callable[[], None]) -> None:
+        # In a context of its own: what a dying process has scheduled never happens, and a nemesis
+        # may be listening inside one.
+        self._simulation.loop.call_later(delay_ms / 1000, act, context=Context())
+
+    def _begin(self, fault: AnyFault) -> None:
+        undo = self._apply(fault)
+        if undo is None:
+            return
+        self.counts[fault.kind] += 1
+        self._simulation.trace.add("nemesis", str(fault))
+        if fault.for_ms is not None:
+            self._ends[fault.number] = undo
+            self._at(fault.for_ms, partial(self._end, fault.number))
+
+    def _end(self, number: int) -> None:
+        undo = self._ends.pop(number, None)
+        if undo is not None:
+            undo()
+
+    def _apply(self, fault: AnyFault) -> Undo | None:
+        """Have it begin; how it ends, or ``None`` if it had no effect."""
+        if isinstance(fault, Partition):
+            return self._partition(fault)
+        if isinstance(fault, Transfer):
+            return _nothing if self._cluster.transfer(GroupId(fault.group)) else None
+        if isinstance(fault, Kill) and fault.target == "all":
+            return self._fell(self._cluster.names, self._cluster.roles, self._cluster.kill)
+        if isinstance(fault, PowerLoss) and fault.target == "all":
+            return self._lose_power(self._cluster.names)
+        name = self._resolve(fault.target, fault.number)
+        if name is None:
+            return self._noise(fault, "") if isinstance(fault, Noise) and not fault.target else None
+        match fault:
+            case Noise():
+                return self._noise(fault, name)
+            case Kill():
+                return self._fell([name], self._roles(fault.role), self._cluster.kill)
+            case PowerLoss():
+                return self._lose_power([name])
+            case Pause():
+                return self._pause(name, self._roles(fault.role))
+            case Reset():
+                return _nothing if self._simulation.wire.reset(name) else None
+            case FlippedBit():
+                return self._flip_bit(fault, name)
+            case Storm():
+                return self._storm(fault, name)
+            case Drift() | Jump():
+                return self._turn_clock(fault, name)
+            case SlowDisk() | FailedSync() | FullDisk():
+                return self._hurt_disk(fault, name)
+
+    def _resolve(self, target: str, number: int) -> str | None:
+        """The node that ``target`` means now; ``None`` if there is no such node in this run."""
+        names = self._cluster.names
+        word, _, group = target.partition(" ")
+        if word != "leader":
+            return target if target in names else None
+        known = GroupId(int(group)) in self._cluster.groups
+        leader = self._cluster.leader(GroupId(int(group))) if known else None
+        return leader or names[number % len(names)]
+
+    def _roles(self, role: str) -> list[str]:
+        return [role] if role in self._cluster.roles else self._cluster.roles
+
+    # The network.
+
+    def _partition(self, fault: Partition) -> Undo | None:
+        side, rest = self._sides(fault)
+        nodes = self._cluster.names
+        if fault.shape in ("ring", "bridge"):  # clients reach everybody
+            side = [name for name in side if name in nodes]
+            rest = [name for name in rest if name in nodes]
+        if not set(side) & set(nodes) or not set(rest) & set(nodes):
+            return None
+        self._cuts[fault.number] = _directions(fault.shape, side, rest)
+        self._refresh_cuts()
+
+        def undo() -> None:
+            del self._cuts[fault.number]
+            self._refresh_cuts()
+
+        return undo
+
+    def _sides(self, fault: Partition) -> tuple[list[str], list[str]]:
+        """Without machines that are not of this run, and with the leader where it belongs."""
+        machines = self._simulation.machines
+        side = [name for name in fault.side if name in machines]
+        rest = [name for name in fault.rest if name in machines]
+        group = GroupId(fault.leader_of)
+        leader = self._cluster.leader(group) if group in self._cluster.groups else None
+        if leader is not None and side and leader != side[0]:
+            swapped = {leader: side[0], side[0]: leader}
+            side = [swapped.get(name, name) for name in side]
+            rest = [swapped.get(name, name) for name in rest]
+        return side, rest
+
+    def _refresh_cuts(self) -> None:
+        faults = self._simulation.faults
+        faults.blocked = {direction for cut in self._cuts.values() for direction in cut}
+        faults.on_unblock()
+
+    def _noise(self, fault: Noise, name: str) -> Undo:
+        self._noises[fault.number] = (name, fault)
+        self._refresh_network()
+
+        def undo() -> None:
+            del self._noises[fault.number]
+            self._refresh_network()
+
+        return undo
+
+    def _refresh_network(self) -> None:
+        faults, noises = self._simulation.faults, self._noises.values()
+        faults.default = _noisy(self._link, [noise for name, noise in noises if not name])
+        faults.links.clear()
+        machines = list(self._simulation.machines)
+        for target in dict.fromkeys(name for name, _ in noises if name):
+            heard = [noise for name, noise in noises if name in ("", target)]
+            for other in machines:
+                faults.links[target, other] = _noisy(self._link, heard)
+                faults.links[other, target] = _noisy(self._link, heard)
+
+    # Processes and machines.
+
+    def _fell(
+        self, names: Sequence[str], roles: Sequence[str], how: Callable[..., None]
+    ) -> Undo | None:
+        """Take ``roles`` of ``names`` down by calling ``how(name, *roles)``."""
+        cluster = self._cluster
+        struck = [
+            name
+            for name in names
+            if any(process.alive for process in cluster.processes(name) if process.role in roles)
+        ]
+        if not struck:
+            return None
+        for name in struck:
+            self._down.update((name, role) for role in roles)
+            how(name, *roles)
+
+        def undo() -> None:
+            for name in struck:
+                self._down.subtract((name, role) for role in roles)
+                self._start(name)
+
+        return undo
+
+    def _lose_power(self, names: Sequence[str]) -> Undo | None:
+        def go_dark(name: str, *roles: str) -> None:
+            self._cluster.power_loss(name)
+
+        return self._fell(names, self._cluster.roles, go_dark)
+
+    def _start(self, name: str) -> None:
+        """What nothing keeps down runs again."""
+        for role in self._cluster.roles:
+            if self._down[name, role] <= 0:
+                self._cluster.start(name, role)
+
+    def _pause(self, name: str, roles: Sequence[str]) -> Undo | None:
+        held = [p for p in self._cluster.processes(name) if p.role in roles and p.alive]
+        if not held:
+            return None
+        self._paused += held
+        for process in held:
+            process.pause()
+
+        def undo() -> None:
+            for process in held:
+                self._paused.remove(process)
+                if process not in self._paused:
+                    process.resume()
+
+        return undo
+
+    def _storm(self, fault: Storm, hub: str) -> Undo:
+        rng = self._source(fault)
+        checker = self._cluster.checker
+        others = [name for name in self._cluster.names if name != hub]
+        self._cuts[fault.number] = list(permutations(others, 2))
+        self._refresh_cuts()
+
+        def strike(down_ms: float) -> None:
+            if fault.number not in self._cuts:
+                return  # it is over
+            undo = self._fell([hub], self._cluster.roles, self._cluster.kill)
+            if undo is not None:
+                self._at(rng.uniform(0, down_ms), undo)
+
+        def voted(voter: ReplicaId) -> None:
+            if name_of(voter) == hub and rng.random() < 0.7:
+                self._at(rng.uniform(0, 10), partial(strike, 10))
+
+        def undo() -> None:
+            checker.on_vote = lambda voter: None
+            del self._cuts[fault.number]
+            self._refresh_cuts()
+
+        checker.on_vote = voted
+        for _ in range(fault.strikes):
+            self._at(rng.uniform(0, fault.for_ms or 0), partial(strike, 600))
+        return undo
+
+    # Clocks and disks.
+
+    def _turn_clock(self, fault: Drift | Jump, name: str) -> Undo:
+        clock = self._simulation.machine(name).clock
+        if isinstance(fault, Jump):
+            clock.jump_wall(fault.by_ms)
+            return _nothing
+        self._drifts[fault.number] = (name, fault.rate)
+        clock.set_rate(fault.rate)
+
+        def undo() -> None:
+            del self._drifts[fault.number]
+            rates = [rate for other, rate in self._drifts.values() if other == name]
+            clock.set_rate(rates[-1] if rates else 1.0)
+
+        return undo
+
+    def _hurt_disk(self, fault: SlowDisk | FailedSync | FullDisk, name: str) -> Undo:
+        disk = self._simulation.machine(name).disk
+        match fault:
+            case SlowDisk():
+                self._slow[fault.number] = (name, fault)
+            case FullDisk():
+                self._full[fault.number] = name
+                disk.faults.capacity_bytes = disk.used_bytes + fault.free_bytes
+            case FailedSync(for_ms=None):
+                disk.faults.sync_failure_probability = 1.0
+            case FailedSync():
+                disk.faults.fail_next_syncs += 1
+        self._refresh_stalls(name)
+
+        def undo() -> None:
+            self._slow.pop(fault.number, None)
+            self._refresh_stalls(name)
+            if self._full.pop(fault.number, None) and name not in self._full.values():
+                disk.faults.capacity_bytes = CAPACITY_BYTES
+            if isinstance(fault, FailedSync):
+                disk.faults.fail_next_syncs = 0
+            self._start(name)  # it may have stopped
+
+        return undo
+
+    def _refresh_stalls(self, name: str) -> None:
+        faults = self._simulation.machine(name).disk.faults
+        worst = max(
+            (fault for other, fault in self._slow.values() if other == name),
+            key=lambda fault: fault.share * fault.stall_ms[1],
+            default=None,
+        )
+        faults.stall_probability = worst.share if worst else 0.0
+        faults.stall_ms = worst.stall_ms if worst else (0.0, 0.0)
+
+    def _flip_bit(self, fault: FlippedBit, name: str) -> Undo | None:
+        undo = self._fell([name], self._cluster.roles, self._cluster.kill) or _nothing
+        rng = self._source(fault)
+        disk = self._simulation.machine(name).disk
+        log = disk.directory(("raft", "log"))
+        newest = max(entry for entry in log.entries if entry.endswith(".seg"))
+        file = log.entries[newest]
+        data = bytes(file.current) if isinstance(file, FileInode) else b""
+        offset, last = 512, None
+        while (header := decode_batch_header(data, offset)) is not None:
+            last = (offset, batch_bytes(header.payload_bytes))
+            offset += last[1]
+        if last is not None:
+            at = last[0] + rng.randrange(last[1])
+            disk.flip_bit(f"raft/log/{newest}", at, rng.randrange(8))
+        return undo
+
+    def _source(self, fault: AnyFault) -> random.Random:
+        return random.Random(f"{self._simulation.seed}/fault/{fault.number}")
+
+
+def _directions(shape: str, side: Sequence[str], rest: Sequence[str]) -> list[Direction]:
+    """What a partition cuts."""
+    match shape:
+        case "one way":
+            return list(product(side, rest))
+        case "bridge":
+            return _both_ways(side[1:], rest) if len(side) > 1 else _both_ways(rest[:1], rest[1:])
+        case "ring":
+            around = [*side, *rest]
+            last = len(around) - 1
+            return [
+                (around[a], around[b])
+                for a, b in permutations(range(len(around)), 2)
+                if abs(a - b) not in (1, last) or (last == 2 and {a, b} == {0, 2})
+            ]
+        case _:
+            return _both_ways(side, rest)
+
+
+def _both_ways(side: Iterable[str], rest: Sequence[str]) -> list[Direction]:
+    return [pair for a, b in product(side, rest) for pair in ((a, b), (b, a))]
+
+
+def _noisy(link: Link, noises: Sequence[Noise]) -> Link:
+    def rate(what: str) -> float:
+        return max((noise.rate for noise in noises if noise.what == what), default=0.0)
+
+    delays = [noise.delay_ms for noise in noises if noise.what == "delay"]
+    return replace(
+        link,
+        delay_ms=max([link.delay_ms, *delays]),
+        loss=rate("loss"),
+        duplicate=rate("duplicates"),
+        reorder=rate("reordering"),
+    )

@@ -1,0 +1,69 @@
+"""The one table of workloads, and which of them a seed runs by default."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from quorate.runtime.simulated.processes import TaskCost
+from quorate.runtime.simulated.world import Simulation
+from quorate.simulator.cluster import NodeCluster, RaftCluster
+from quorate.simulator.nemeses.options import Options, draw_for_nodes, draw_options
+from quorate.simulator.workloads.list_clients import ListsWorkload
+from quorate.simulator.workloads.lists import OPERATIONS, Lists
+from quorate.simulator.workloads.words import Words
+from quorate.simulator.workloads.workload import Workload
+
+TASK_COST = TaskCost(request_ms=(20.0, 500.0))
+"""So that a job of small tasks takes seconds, in which something can happen to it."""
+
+
+def _lists(simulation: Simulation, options: Options, rng: random.Random) -> Workload:
+    cluster = RaftCluster(
+        simulation,
+        options.nodes,
+        options.groups,
+        timing=options.timing,
+        limits=options.limits,
+        machine=partial(Lists, options.ballast_bytes),
+    )
+    return ListsWorkload(
+        cluster,
+        options.clients,
+        rng,
+        pace_ms=options.pace_ms,
+        off=options.off,
+        operations=options.operations,
+    )
+
+
+def _words(simulation: Simulation, options: Options, rng: random.Random) -> Workload:
+    cluster = NodeCluster(simulation, options.nodes, timing=options.timing, cost=TASK_COST)
+    return Words(cluster, options.clients, rng)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A workload by name.
+
+    ``make`` honours what its options say of clients, pace, ``off`` (of ``operations``, those that a
+    seed may leave out; never all) and the bound on operations.
+    """
+
+    make: Callable[[Simulation, Options, random.Random], Workload]
+    operations: tuple[str, ...] = ()
+    draw: Callable[[random.Random, tuple[str, ...]], Options] = draw_options
+    share: int = 1
+    """Of how many seeds in a row it is given, where nobody chooses (``workload_of``)."""
+
+
+WORKLOADS: dict[str, Entry] = {
+    "lists": Entry(_lists, OPERATIONS, share=9),
+    "words": Entry(_words, draw=draw_for_nodes),
+}
+_MIX = [name for name, entry in WORKLOADS.items() for _ in range(entry.share)]
+
+
+def workload_of(seed: int) -> str:
+    """What ``seed`` runs if nobody chooses."""
+    return _MIX[seed % len(_MIX)]
