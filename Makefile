@@ -1,12 +1,12 @@
 # Every target makes .venv by itself when it is needed; nothing but Python 3.11 and make is.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test labs lint sim planted bench clean
+.PHONY: help setup demo test labs lint sim planted bench fuzz clean
 
 SEEDS ?= 200
 START ?= 1
-# Simulations of files and word count cost more: a tenth as many, and at least 5.
-WORDS_SEEDS ?= $(shell echo $$(( $(SEEDS) < 50 ? 5 : $(SEEDS) / 10 )))
+MARKS ?=
 FOLDER ?=
+INPUTS ?= 1000000
 
 # PYTHON=/some/python3.12 makes the environment with that one.
 CANDIDATES := $(or $(PYTHON),python3.11 python3)
@@ -22,6 +22,7 @@ help:
 	@echo "make lint      style, types, import contracts, sizes and documents"
 	@echo "make sim       simulated clusters under faults (SEEDS=$(SEEDS) START=$(START))"
 	@echo "make planted   bugs planted on purpose, each of which the simulation must catch"
+	@echo "make fuzz      all parsers, INPUTS=$(INPUTS) in all"
 	@echo "make bench     the figures of this machine"
 	@echo "make clean     removes .venv and what tools have cached; never the data of a cluster"
 
@@ -55,16 +56,19 @@ lint: $(READY)
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest tests/tidy
 
+# Seeds in a row mix all workloads.  MARKS=1: an error if a mark in the source was never hit.
 sim: $(READY)
-	@failed=0; \
-	$(BIN)/python -m quorate.simulator --seeds $(SEEDS) --start $(START) || failed=1; \
-	echo "files and word count:"; \
-	$(BIN)/python -m quorate.simulator --workload words --seeds $(WORDS_SEEDS) \
-	  --start $(START) || failed=1; \
-	exit $$failed
+	@$(BIN)/python -m quorate.simulator --seeds $(SEEDS) --start $(START) \
+	  $(if $(MARKS),--require-marks)
 
 planted: $(READY)
 	@$(BIN)/python -m quorate.simulator.planted
+
+fuzz: $(READY)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	  $(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[fuzz]' || \
+	  echo "atheris cannot be installed here: no input is guided by coverage" >&2
+	@PYTHONPATH=tests $(BIN)/python -m fuzz --inputs $(INPUTS)
 
 bench: $(READY)
 	@$(BIN)/python bench/run.py

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHES = ("idle", "wal", "rpc", "words")
+BENCHES = ("idle", "wal", "state", "rpc", "appends", "words", "linearizability")
 
 
 def machine() -> str:

@@ -96,7 +96,7 @@ class Chances:
     lose: float = 0.0
     cut: float = 0.0
     mend: float = 0.6
-    """Of what would be cut, as much is mended: a probability."""
+    """The probability that all links work again, where one more would be cut."""
     crash: float = 0.0
     freeze: float = 0.0
     """A snapshot is begun."""
@@ -117,10 +117,10 @@ class Chances:
             duplicate=random.choice((0, 1)),
             lose=random.choice((0, 0.3, 2)),
             cut=random.choice((0, 0.1, 0.5)),
-            mend=random.choice((0.1, 0.6)),
+            mend=random.choice((0.2, 0.6)),
             crash=random.choice((0, 0.1, 0.5)),
-            freeze=random.choice((0, 1, 4)),
-            work=random.choice((0.5, 3)),
+            freeze=random.choice((0, 4, 4)),
+            work=random.choice((1, 5)),
             transfer=random.choice((0, 0.1, 0.5)),
             lose_peer=random.choice((0, 0.2)),
             drift=random.choice((0, 1)),
@@ -137,8 +137,8 @@ class RandomCluster:
 
     MAX_UNDER_WAY = 300
 
-    def __init__(self, seed: int, *, drift: float = 0.1, lease: bool | None = None) -> None:
-        """``drift``: how wrong a clock may be; ``lease``: drawn, if not given."""
+    def __init__(self, seed: int, *, lease: bool | None = None) -> None:
+        """``lease`` is drawn, if it is not given."""
         self.random = random = Random(seed)
         voters = [ReplicaId(n) for n in range(1, random.choice((1, 2, 3, 3, 3, 3, 4, 5, 5)) + 1)]
         limits = Limits(
@@ -160,7 +160,6 @@ class RandomCluster:
         self.refusals: list[str] = []
         """What of a correct peer was taken for that of a liar."""
         self.now_ms = 0.0
-        self._drift = drift
         self._clocks = dict.fromkeys(voters, (0.0, 0.0, 1.0))
         """Since when (true time), with what on it, and at which rate each runs."""
         self._under_way: list[Letter] = []
@@ -204,7 +203,8 @@ class RandomCluster:
         self._spread = 1
 
     def settle(self, duration_ms: float) -> None:
-        """Nothing fails any more: every message arrives, every write is synced."""
+        """Nothing fails any more: every message arrives but where links are cut, every write is
+        synced."""
         end_ms = self.now_ms + duration_ms
         while self.now_ms < end_ms:
             self.now_ms += 10
@@ -212,7 +212,8 @@ class RandomCluster:
             for _ in range(4):
                 letters, self._under_way = self._under_way, []
                 for letter in letters:
-                    self._receive(letter)
+                    if (letter.sender, letter.receiver) not in self._cut:
+                        self._receive(letter)
                 for host in self.hosts.values():
                     self._sync_host(host, len(host.unsynced))
                     self._finish(host)
@@ -304,11 +305,15 @@ class RandomCluster:
     def _cut_off(self) -> None:
         """One replica, often the leader, hears nobody, or is heard by nobody, or both; or all links
         work again."""
-        if self._cut and self.random.random() < self.chances.mend:
-            self._cut.clear()
+        if self._cut and self.random.random() < 0.9:  # or one more
+            if self.random.random() < self.chances.mend:
+                self._cut.clear()
             return
         host = self._often_the_leader()
-        deaf, mute = self.random.choice(((True, True), (True, False), (False, True)))
+        deaf, mute = self.random.choice(((True, True), (True, True), (True, False), (False, True)))
+        self.cut_off(host, deaf=deaf, mute=mute)
+
+    def cut_off(self, host: Host, *, deaf: bool = True, mute: bool = True) -> None:
         for other in self.hosts:
             self._cut |= {(other, host.me)} if deaf else set()
             self._cut |= {(host.me, other)} if mute else set()
@@ -357,8 +362,11 @@ class RandomCluster:
 
     def _drift_away(self) -> None:
         """A clock is as wrong as it may be, one way or the other, or right."""
-        host = self._any_host()
-        rate = self.random.choice((1 - self._drift, 1.0, 1 + self._drift))
+        drift = self._timing.max_clock_drift
+        self.set_rate(self._any_host(), self.random.choice((1 - drift, 1.0, 1 + drift)))
+
+    def set_rate(self, host: Host, rate: float) -> None:
+        """Its clock is right at 1."""
         self._clocks[host.me] = (self.now_ms, self.clock_ms(host), rate)
 
     # Reads, and who leads.

@@ -107,7 +107,7 @@ class FileSystem:
             request = ListFiles(path, after, recursive=recursive)
             page = await self._group.call_leader(request, timeout_ms=self._timeout_ms)
             found += page.files
-            more = page.more
+            more = page.more and bool(page.files)  # or there would be no end
         return found
 
     async def glob(self, pattern: str) -> Files:

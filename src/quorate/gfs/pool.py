@@ -7,13 +7,23 @@ file leaves nothing behind, who writes thousands asks rarely.  What is not used 
 import asyncio
 from collections import deque
 
-from quorate.base.errors import DeadlineExceeded
+from quorate.base.errors import DeadlineExceeded, ProtocolError
 from quorate.gfs.access import Access, Deadline
-from quorate.gfs.messages import PlaceChunks, PlacedChunk
+from quorate.gfs.messages import PlaceChunks, PlacedChunk, Placement
 
 MAX_AHEAD = 32
 FRESH_MS = 10_000
 """An older placement may name chunkservers that have died since."""
+
+
+async def place_chunks(access: Access, request: PlaceChunks, timeout_ms: float) -> Placement:
+    """The master's answer; raises ``ProtocolError`` if it is none to this question."""
+    placement = await access.group.call_leader(request, timeout_ms=timeout_ms)
+    if len(placement.chunks) != request.count:
+        raise ProtocolError(
+            f"the master placed {len(placement.chunks)} chunks where {request.count} were asked for"
+        )
+    return placement
 
 
 class ChunkPool:
@@ -47,7 +57,7 @@ class ChunkPool:
     async def _fill(self, needed_bytes: int, deadline: Deadline) -> None:
         request = PlaceChunks(self._ahead, needed_bytes, [])
         timeout_ms = deadline.remaining_ms()
-        placement = await self._access.group.call_leader(request, timeout_ms=timeout_ms)
+        placement = await place_chunks(self._access, request, timeout_ms)
         self._chunks.extend(placement.chunks)
         self._minimum = placement.minimum
         self._placed_ms = self._access.world.clock.monotonic_ms()

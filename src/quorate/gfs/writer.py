@@ -39,7 +39,7 @@ from quorate.gfs.messages import (
     StatFile,
     WriteChunk,
 )
-from quorate.gfs.pool import ChunkPool
+from quorate.gfs.pool import ChunkPool, place_chunks
 from quorate.runtime.ports import Buffer
 
 BATCH_BYTES = WINDOW * PIECE_BYTES
@@ -115,7 +115,7 @@ class ChunkWriter:
         left_ms = min(deadline.remaining_ms(), ELSEWHERE_TIMEOUT_MS)
         request = PlaceChunks(1, needed, list(self._failures))
         try:
-            placement = await self._access.group.call_leader(request, timeout_ms=left_ms)
+            placement = await place_chunks(self._access, request, left_ms)
         except (Unavailable, DiskFull):
             if all(isinstance(error, DiskFull) for _, error in self._failures.values()):
                 raise self._error() from None

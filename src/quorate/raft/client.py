@@ -1,12 +1,14 @@
 """A client of one group: exactly-once commands, linearizable queries, and the way to its leader.
 
 A command keeps its sequence number through all attempts, so however often it is sent, to however
-many leaders, the session wrapper applies it once.  Every call ends before its deadline: with the
-answer, with an error that says it was surely not done, or with ``Maybe``.
+many leaders, the session wrapper applies it once.  Commands that set out in one turn of the loop
+travel in one request: that is most of what makes many at a time cheap.  Every call ends before its
+deadline: with the answer, with an error that says it was surely not done, or with ``Maybe``.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from quorate.base.check import check
@@ -19,9 +21,10 @@ from quorate.base.errors import (
     QuorateError,
     SessionExpired,
     Unavailable,
+    error_from,
 )
 from quorate.base.ids import Address, GroupId
-from quorate.raft.messages import Ask, Propose
+from quorate.raft.messages import MAX_PROPOSED, MAX_PROPOSED_BYTES, Ask, Propose
 from quorate.raft.sessions import SESSION_IDLE_MS, OpenSession, wrap
 from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import World
@@ -33,6 +36,39 @@ ATTEMPT_MS = 1_500
 PAUSE_MS = 50
 MAX_OUTSTANDING = 256
 """Commands of one client under way; a further one waits for its turn."""
+
+
+class _Joined:
+    """Commands that travel in one request, and who waits for each."""
+
+    def __init__(self, group: GroupId) -> None:
+        self.request = Propose(group, [])
+        self._futures: list[asyncio.Future[bytes]] = []
+        self._bytes = 0
+
+    def has_room(self, command: bytes) -> bool:
+        room_bytes = MAX_PROPOSED_BYTES - self._bytes
+        return len(self._futures) < MAX_PROPOSED and len(command) <= room_bytes
+
+    def add(self, command: bytes) -> "asyncio.Future[bytes]":
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.request.commands.append(command)
+        self._bytes += len(command)
+        self._futures.append(future)
+        return future
+
+    def answer(self, outcomes: list[bytes]) -> None:
+        if len(outcomes) != len(self._futures):
+            return self.fail(Maybe(f"{len(outcomes)} answers to {len(self._futures)} commands"))
+        for future, outcome in zip(self._futures, outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome)
+
+    def fail(self, error: QuorateError) -> None:
+        for future in self._futures:
+            if not future.done():
+                # A fresh one for each who waits: raising adds to an exception's traceback.
+                future.set_exception(error_from(error.info()))
 
 
 class GroupClient:
@@ -57,6 +93,8 @@ class GroupClient:
         self._outstanding: dict[tuple[int, int], None] = {}
         """Session and sequence of the commands under way, in order."""
         self._turn = asyncio.Semaphore(MAX_OUTSTANDING)
+        self._joined: dict[tuple[Address, float], _Joined] = {}
+        """By address and time: what has been joined in this turn."""
 
     async def execute(self, command: Command[R], *, timeout_ms: float) -> R:
         """Have ``command`` applied exactly once, and its result.
@@ -95,7 +133,7 @@ class GroupClient:
         if anywhere:
             outcome = await self._somebody(request, deadline_ms)
         else:
-            outcome = await self._leader(request, deadline_ms, changes=False)
+            outcome = await self._leader(partial(self._call, request), deadline_ms)
         result: R = result_of(outcome, reply_type(type(query)))
         return result
 
@@ -105,7 +143,7 @@ class GroupClient:
         It may be sent several times, so its handler must be idempotent.
         """
         deadline_ms = self._world.clock.monotonic_ms() + timeout_ms
-        reply: R = await self._leader(request, deadline_ms, changes=False)
+        reply: R = await self._leader(partial(self._call, request), deadline_ms)
         return reply
 
     async def _open(self, deadline_ms: float) -> int:
@@ -118,8 +156,8 @@ class GroupClient:
                     self._session = None
                 if self._session is None:
                     # A repeated opening leaves a session that nobody uses, and that expires.
-                    request = Propose(self._group, encode(OpenSession()))
-                    outcome = await self._leader(request, deadline_ms, changes=False)
+                    request = Propose(self._group, [encode(OpenSession())])
+                    [outcome] = await self._leader(partial(self._call, request), deadline_ms)
                     self._session = result_of(outcome, int)
                     self._sequence = 0
                 self._used_ms = max(self._used_ms, now_ms)
@@ -134,20 +172,45 @@ class GroupClient:
         try:
             first = next(number for own, number in self._outstanding if own == session)
             acknowledged = first - 1
-            request = Propose(self._group, wrap(session, sequence, acknowledged, body))
-            return await self._leader(request, deadline_ms, changes=True)
+            command = wrap(session, sequence, acknowledged, body)
+            return await self._leader(partial(self._propose, command), deadline_ms, changes=True)
         finally:
             self._outstanding.pop((session, sequence), None)
 
-    async def _leader(self, request: Request[R], deadline_ms: float, *, changes: bool) -> R:
-        """Send ``request`` to whoever leads, again and again until the deadline."""
+    async def _call(self, request: Request[R], target: Address, timeout_ms: float) -> R:
+        return await self._rpc.call(target, request, timeout_ms=timeout_ms)
+
+    async def _propose(self, command: bytes, target: Address, timeout_ms: float) -> bytes:
+        """One attempt at ``command``, joined with the others of this turn."""
+        joined = self._joined.get((target, timeout_ms))
+        if joined is None or not joined.has_room(command):
+            joined = self._joined[target, timeout_ms] = _Joined(self._group)
+            self._world.spawn(self._send_joined(joined, target, timeout_ms), "propose")
+        return await joined.add(command)
+
+    async def _send_joined(self, joined: "_Joined", target: Address, timeout_ms: float) -> None:
+        if self._joined.get((target, timeout_ms)) is joined:
+            del self._joined[target, timeout_ms]
+        try:
+            joined.answer(await self._rpc.call(target, joined.request, timeout_ms=timeout_ms))
+        except QuorateError as error:
+            joined.fail(error)
+
+    async def _leader(
+        self,
+        attempt: Callable[[Address, float], Awaitable[R]],
+        deadline_ms: float,
+        *,
+        changes: bool = False,
+    ) -> R:
+        """Ask whoever leads, again and again until the deadline; an attempt gets the address and
+        what time it has."""
         uncertain = followed = False
         last: Exception | None = None
         while (remaining_ms := deadline_ms - self._world.clock.monotonic_ms()) > 0:
             target = self._target
             try:
-                timeout_ms = min(remaining_ms, ATTEMPT_MS)
-                return await self._rpc.call(target, request, timeout_ms=timeout_ms)
+                return await attempt(target, min(remaining_ms, ATTEMPT_MS))
             except NotLeader as error:
                 last = error
                 leader = error.details.get("leader")

@@ -54,7 +54,8 @@ MAX_WAITING_BYTES = 64 << 20
 MAX_BATCH_COMMANDS = 512
 MAX_BATCH_BYTES = 256 * 1024
 APPLY_A_TURN = 512
-"""Entries and their commands; the last entry of a turn may go beyond it."""
+APPLY_TURN_MS = 3.0
+"""Entries and their commands, and time; the last entry of a turn may go beyond them."""
 TICK_RETRY_MS = 200
 
 
@@ -365,8 +366,9 @@ class Group:
         replica = self._replica
         if self.last_applied < replica.log.base.index:
             return  # a snapshot is being read back; ``_restored`` goes on from there
-        budget, entry_bytes = APPLY_A_TURN, 0
-        while budget > 0 and self.last_applied < replica.commit_index:
+        now_ms = self._world.clock.monotonic_ms
+        budget, entry_bytes, end_ms = APPLY_A_TURN, 0, now_ms() + APPLY_TURN_MS
+        while self.last_applied < replica.commit_index and budget > 0 and now_ms() < end_ms:
             entry = replica.log.entry(self.last_applied + 1)
             budget -= 1 + self._apply_entry(entry)
             entry_bytes += len(entry.data) + ENTRY_BYTES

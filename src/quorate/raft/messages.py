@@ -23,20 +23,26 @@ class RaftMessages(Notice, tag="raft.messages.1"):
     envelopes: list[Envelope]
 
 
-class Propose(Request[bytes], tag="raft.propose.1"):
-    """Have ``command`` (an encoded ``SessionCommand``, see raft/sessions.py) applied.
+MAX_PROPOSED = 256
+MAX_PROPOSED_BYTES = 640 * 1024
+"""Of the commands in one ``Propose``; a control frame takes 1 MiB."""
 
-    Answered with its encoded ``Outcome`` (base/codec.py), with ``NotLeader`` (a redirect: surely
-    not applied) or with ``Maybe``.
+
+class Propose(Request[list[bytes]], tag="raft.propose.1"):
+    """Have ``commands`` (encoded ``SessionCommand`` values, see raft/sessions.py) applied, in this
+    order; at least one and at most ``MAX_PROPOSED``.
+
+    Answered with the encoded ``Outcome`` (base/codec.py) of each, with ``NotLeader`` (a redirect:
+    surely none was applied) or with ``Maybe``.
     """
 
     group: GroupId
-    command: bytes
+    commands: list[bytes]
 
 
 class Ask(Request[bytes], tag="raft.ask.1"):
-    """A linearizable query, answered with its encoded ``Outcome``.  ``anywhere``: a follower may answer it from its own state, once that
-    has what the leader had committed when the query came."""
+    """A linearizable query, answered with its encoded ``Outcome``.  ``anywhere``: a follower may
+    answer it from its own state, once that has what the leader had committed when it came."""
 
     group: GroupId
     query: bytes

@@ -15,7 +15,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from quorate.base.codec import Request
-from quorate.base.errors import CorruptData, DiskFull, QuorateError
+from quorate.base.errors import (
+    BadConfiguration,
+    CorruptData,
+    DiskFull,
+    ProtocolError,
+    QuorateError,
+    Unavailable,
+)
 from quorate.base.ids import Address, GroupId, ReplicaId
 from quorate.base.sometimes import sometimes
 from quorate.raft.core.entries import EntryId, Snapshot, SnapshotId
@@ -123,14 +130,17 @@ class Snapshotter:
             request = ReadSnapshot(offer.id, offset, length)
             timeout_ms = FETCH_TIMEOUT_MS * (1 + length // FETCH_BYTES)
             call = self._caller.call_bulk(address, request, timeout_ms=timeout_ms)
-            return (await call)[1]
+            try:
+                return (await call)[1]
+            except QuorateError as error:  # the sender's trouble: its disk is not ours
+                raise Unavailable(f"{address} did not send it: {error.message}") from error
 
         async def work() -> None:
             try:
                 snapshot = await self._store.receive(offer, fetch)
-            except (DiskFull, CorruptData) as error:
+            except (DiskFull, CorruptData, BadConfiguration) as error:
                 self._world.trace.error(f"snapshot of group {self._group}: {error.message}")
-            except QuorateError as error:
+            except (Unavailable, ProtocolError) as error:  # DiskFailed stops the process
                 sometimes("snapshot transfer interrupted")
                 self._world.trace.event("snapshot interrupted", group=self._group, why=error)
             else:

@@ -36,6 +36,7 @@ def main(
     clients: Annotated[int | None, typer.Option(help="Fewer clients.")] = None,
     operations: Annotated[int | None, typer.Option(help="Of each client, at most.")] = None,
     faults_ms: Annotated[int | None, typer.Option(help="When the faults end.")] = None,
+    dice: Annotated[int | None, typer.Option(help="Other chances on wires and disks.")] = None,
 ) -> None:
     """Simulate clusters under faults and check what they promise.
 
@@ -48,7 +49,7 @@ def main(
     if planted and planted not in bugs:
         raise typer.BadParameter(f"there is no planted bug {planted!r}: {', '.join(bugs)}")
     chosen = None if only == "all" else tuple(int(number) for number in only.split(",") if number)
-    reduction = Reduction(chosen, nodes, groups, clients, operations, faults_ms)
+    reduction = Reduction(chosen, nodes, groups, clients, operations, faults_ms, dice)
 
     def plan(number: int) -> Plan:
         return draw_plan(number, workload or workload_of(number), reduction, histories_only)

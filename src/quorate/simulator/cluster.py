@@ -60,7 +60,9 @@ class Cluster(ABC):
         self.names = list(names)
         self.groups = list(groups)
         self.roles = list(roles)
-        self.checker = SafetyChecker()
+        self.checker = SafetyChecker(
+            lambda replica: simulation.machine(name_of(replica)).clock.monotonic_ms()
+        )
 
     @property
     def addresses(self) -> list[Address]:

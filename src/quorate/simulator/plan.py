@@ -26,6 +26,8 @@ class Reduction(msgspec.Struct, frozen=True):
     operations: int | None = None
     """Of each client."""
     faults_ms: int | None = None
+    dice: int | None = None
+    """Another throw: the same faults and clients, other chances on the wire and the disks."""
 
     def flags(self) -> list[str]:
         """The options of the command line that ask for it."""
@@ -89,7 +91,7 @@ def draw_plan(
     options = entry.draw(random.Random(f"{seed}/{workload}/options"), entry.operations)
     schedule = draw_schedule(random.Random(f"{seed}/{workload}/schedule"), options)
     limits = msgspec.structs.asdict(left)
-    only = limits.pop("only")
+    only, _ = limits.pop("only"), limits.pop("dice")
     options = msgspec.structs.replace(
         options, **{name: limit for name, limit in limits.items() if limit is not None}
     )

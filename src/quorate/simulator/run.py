@@ -11,7 +11,7 @@ import traceback
 from dataclasses import dataclass, field
 
 from quorate.base import sometimes
-from quorate.base.check import Bug
+from quorate.base.check import Bug, check
 from quorate.runtime.simulated.faults import Link
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.nemeses.nemesis import Nemesis
@@ -44,6 +44,8 @@ class Report:
     broken: str | None = None
     where: str = ""
     """The traceback, if something was raised that is no verdict."""
+    judge: str = ""
+    """The module that raised the verdict: a workload's, a checker's, or one of the product."""
     timeline: list[str] = field(default_factory=list)
     """The last events of a run that broke something."""
     cpu_s: float = field(default=0.0, compare=False)
@@ -56,6 +58,11 @@ class Report:
     def property_broken(self) -> str | None:
         """The name of what was broken, the same for each way to break it."""
         return self.broken if self.broken is None else self.broken.partition(":")[0]
+
+    @property
+    def seen_by_clients(self) -> bool:
+        """Whether it was broken for those who see answers only."""
+        return self.judge.startswith(("quorate.simulator.workloads", "quorate.linearizability"))
 
     def line(self) -> str:
         notes = "".join(f", {count} {what}" for what, count in self.notes.items())
@@ -88,18 +95,19 @@ def run_plan(plan: Plan) -> Report:
     ``Report.broken``."""
     began = time.process_time()
     sometimes.forget()
-    with Simulation(plan.seed) as simulation:
+    dice = plan.reduction.dice
+    with Simulation(plan.seed if dice is None else dice) as simulation:
         source = random.Random(f"{plan.seed}/{plan.workload}/workload")
         load = WORKLOADS[plan.workload].make(simulation, plan.options, source)
         checker = load.cluster.checker
         checker.judges = not plan.histories_only
         link = Link(delay_ms=plan.options.delay_ms)
         nemesis = Nemesis(simulation, load.cluster, plan.schedule, link)
-        broken, where = None, ""
+        broken, where, judge = None, "", ""
         try:
             _run(simulation, load, nemesis, plan)
         except Bug as bug:
-            broken = str(bug)
+            broken, judge = str(bug), _raised_in(bug)
         except Exception as error:
             broken = f"{type(error).__name__}: {error}"
             where = traceback.format_exc()
@@ -116,9 +124,16 @@ def run_plan(plan: Plan) -> Report:
             sometimes.seen(),
             broken,
             where,
+            judge,
             list(simulation.trace.recent)[-TIMELINE:] if broken is not None else [],
             time.process_time() - began,
         )
+
+
+def _raised_in(bug: Bug) -> str:
+    walked = traceback.walk_tb(bug.__traceback__)
+    modules: list[str] = [frame.f_globals["__name__"] for frame, _ in walked]
+    return next(name for name in reversed(modules) if name != check.__module__)
 
 
 def _run(simulation: Simulation, load: Workload, nemesis: Nemesis, plan: Plan) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from quorate.base.codec import Request, encode, outcome_of
+from quorate.base.codec import Request, decode, encode, outcome_of
 from quorate.base.errors import (
     BadConfiguration,
+    BadInput,
     DeadlineExceeded,
     Maybe,
     NotLeader,
@@ -39,6 +40,7 @@ from quorate.raft.sessions import (
     wrap,
 )
 from quorate.rpc.client import RpcClient
+from quorate.rpc.frames import MAX_CONTROL_FRAME_BYTES
 from quorate.rpc.handshake import Identity
 from quorate.runtime.ports import World
 from quorate.runtime.simulated.faults import Link
@@ -108,17 +110,21 @@ class Script:
         self.world = world
         self.lines = lines
         self.calls: list[tuple[Address, Request[Any]]] = []
+        self.together: list[bytes] = []
+        """What the line ``None`` stands for."""
 
     async def call(self, address: Address, request: Request[Any], *, timeout_ms: float) -> Any:
-        if isinstance(request, Propose) and request.command == encode(OpenSession()):
-            return outcome_of(7)
+        if isinstance(request, Propose) and request.commands == [encode(OpenSession())]:
+            return [outcome_of(7)]
         self.calls.append((address, request))
         line = self.lines.pop(0) if self.lines else Unavailable("nobody is there")
         if isinstance(line, Maybe):
             await self.world.clock.sleep(timeout_ms)
         if isinstance(line, Exception):
             raise line
-        return line
+        if line is None:
+            return self.together
+        return [line] if isinstance(request, Propose) else line
 
 
 def scripted(
@@ -219,7 +225,7 @@ def test_what_was_refused_is_never_applied_though_its_frame_comes_again_later() 
     async def scenario(scene: Scene) -> None:
         await scene.append("first")
         leader, heir = scene.leader, scene.others[0]
-        request = Propose(scene.group, wrap(0, 0, 0, encode(Append("a", "refused"))))
+        request = Propose(scene.group, [wrap(0, 0, 0, encode(Append("a", "refused")))])
         scene.simulation.faults.links["c", heir] = Link(duplicate=1.0, reorder_ms=(4e3, 4e3))
         with pytest.raises(NotLeader):
             await scene.rpc.call(address(heir), request, timeout_ms=1_000)
@@ -299,10 +305,57 @@ def test_the_number_of_a_command_stays_the_same_through_all_attempts() -> None:
         assert await client.execute(Append("a", "y"), timeout_ms=LONG_MS) == 2
         last = script.calls[-1][1]
         assert isinstance(last, Propose)
-        assert last.command == wrap(7, 2, 1, encode(Append("a", "y")))
+        assert last.commands == [wrap(7, 2, 1, encode(Append("a", "y")))]
 
     lines = [hint, Maybe("lost"), Unavailable("down"), outcome_of(1)]
     scripted([*lines, outcome_of(2)], scenario)
+
+
+def test_commands_of_one_turn_travel_together_and_each_gets_its_own_answer() -> None:
+    async def scenario(client: GroupClient, script: Script) -> None:
+        script.together = [outcome_of(1), outcome_of(BadInput("no")), outcome_of(3)]
+        await client.execute(Append("a", "w"), timeout_ms=LONG_MS)  # has the session opened
+        calls = [client.execute(Append("a", value), timeout_ms=LONG_MS) for value in "xyz"]
+        one, two, three = await asyncio.gather(*calls, return_exceptions=True)
+        assert (one, three) == (1, 3)
+        assert isinstance(two, BadInput)
+        _, (_, request) = script.calls
+        assert isinstance(request, Propose)
+        commands = [decode(command, SessionCommand) for command in request.commands]
+        assert [command.sequence for command in commands] == [2, 3, 4]
+
+    scripted([outcome_of(0), None], scenario)
+
+
+def test_commands_that_fail_together_are_each_asked_again_with_their_own_number() -> None:
+    async def scenario(client: GroupClient, script: Script) -> None:
+        await client.execute(Append("a", "w"), timeout_ms=LONG_MS)
+        calls = [client.execute(Append("a", value), timeout_ms=LONG_MS) for value in "xyz"]
+        assert await asyncio.gather(*calls) == [1, 1, 1]
+        requests = [request for _, request in script.calls if isinstance(request, Propose)]
+        commands = [command for request in requests[2:] for command in request.commands]
+        assert sorted(commands) == sorted(requests[1].commands)
+
+    scripted([outcome_of(0), Unavailable("down"), *[outcome_of(1)] * 3], scenario)
+
+
+def test_large_commands_do_not_travel_together() -> None:
+    async def scenario(client: GroupClient, script: Script) -> None:
+        large = "x" * (400 * 1024)
+        calls = [client.execute(Append("a", large), timeout_ms=LONG_MS) for _ in range(3)]
+        assert sorted(await asyncio.gather(*calls)) == [1, 2, 3]
+        assert all(len(encode(request)) < MAX_CONTROL_FRAME_BYTES for _, request in script.calls)
+
+    scripted([outcome_of(1), outcome_of(2), outcome_of(3)], scenario)
+
+
+def test_an_answer_to_another_number_of_commands_says_nothing_about_them() -> None:
+    async def scenario(client: GroupClient, script: Script) -> None:
+        script.together = [outcome_of(1), outcome_of(2)]
+        with pytest.raises(Maybe):
+            await client.execute(Append("a", "x"), timeout_ms=2 * ATTEMPT_MS)
+
+    scripted([None], scenario)
 
 
 @pytest.mark.parametrize(
@@ -347,7 +400,7 @@ def test_a_client_that_lies_is_refused_and_harms_nobody() -> None:
         for command in (b"", b"\xc1", encode([3, 99]), encode([9]), large):
             with pytest.raises(QuorateError) as caught:
                 await scene.rpc.call(
-                    address(leader), Propose(scene.group, command), timeout_ms=1_000
+                    address(leader), Propose(scene.group, [command]), timeout_ms=1_000
                 )
             assert type(caught.value).code == "bad_input"
         victim = replica_id(scene.group, leader)

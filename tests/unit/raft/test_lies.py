@@ -84,7 +84,7 @@ def replay(script: list[object], lease: bool) -> Deceived:
     return deceived
 
 
-@settings(max_examples=400)
+@settings(max_examples=60)
 @given(
     st.booleans(),
     st.sampled_from(([], LED, FOLLOWED)),

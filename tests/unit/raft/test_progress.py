@@ -104,3 +104,47 @@ def test_whatever_comes_the_bounds_hold_and_match_index_grows(
         assert match_before <= progress.match_index < progress.next_index <= highest_sent + 1
         assert len(progress.inflight) <= INFLIGHT
         assert list(progress.inflight) == sorted(progress.inflight)
+
+
+# Snapshots.
+
+
+def fed(snapshot_index: int, match_index: int = 3) -> Progress:
+    progress = replicating(match_index)
+    progress.sent(match_index + 2)
+    progress.offered(snapshot_index)
+    return progress
+
+
+def test_while_a_snapshot_is_offered_nothing_else_may_be_sent() -> None:
+    progress = fed(20)
+    assert (progress.mode, list(progress.inflight)) == (Mode.SNAPSHOT, [])
+    assert not progress.may_send(INFLIGHT)
+
+
+def test_further_offers_do_not_move_what_is_needed_next() -> None:
+    progress = fed(20)
+    progress.offered(40)
+    assert progress.snapshot_index == 20
+
+
+def test_what_was_under_way_and_is_accepted_late_does_not_end_the_offers() -> None:
+    progress = fed(20)
+    assert progress.accepted(5)
+    assert (progress.mode, progress.match_index, progress.next_index) == (Mode.SNAPSHOT, 5, 6)
+
+
+def test_the_first_snapshot_ends_them_and_what_follows_it_is_next() -> None:
+    for match_index in (20, 25):
+        progress = fed(20)
+        progress.offered(40)
+        assert progress.accepted(match_index)
+        assert (progress.mode, progress.next_index) == (Mode.REPLICATE, match_index + 1)
+        assert progress.may_send(INFLIGHT)
+
+
+def test_who_falls_behind_once_more_is_offered_a_new_first_one() -> None:
+    progress = fed(20)
+    progress.accepted(20)
+    progress.offered(60)
+    assert (progress.mode, progress.snapshot_index) == (Mode.SNAPSHOT, 60)

@@ -9,6 +9,7 @@ import pytest
 
 from quorate.base.check import Bug
 from quorate.raft import driver
+from quorate.simulator.planted.__main__ import first_catch, healthy
 from quorate.simulator.planted.bugs import BUGS, PlantedBug
 
 every_bug = pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
@@ -67,14 +68,62 @@ def test_a_bug_whose_place_is_gone_says_so() -> None:
         raise AssertionError
 
 
+REQUIRED = (
+    "vote not persisted",
+    "vote granted to a shorter log",
+    "commit of an old term's entry by counting",
+    "acknowledgement before fsync",
+    "truncation without conflict",
+    "snapshot without its session table",
+    "snapshot index off by one",
+    "stale read without ReadIndex",
+    "lease kept after transfer",
+    "read served before the no-op",
+    "a paused leader that answers",
+    "inflight reordered on reconnect",
+    "session expired by local clock",
+    "a group's record lost when segments are cut",
+)
+
+
 def test_those_that_must_be_caught_are_here() -> None:
-    assert [bug.name for bug in BUGS] == [
-        "vote not persisted",
-        "commit of an old term's entry by counting",
-        "acknowledgement before fsync",
-        "truncation on any CRC failure",
-        "session table not replicated",
-        "output published as what is there",
-        "close before the chunkservers' fsync",
-    ]
+    names = [bug.name for bug in BUGS]
+    assert len(names) == len(set(names)) >= 22
+    assert set(REQUIRED) <= set(names)
     assert all(bug.story for bug in BUGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("a group's record lost when segments are cut", "a term in the log exceeds"),
+        ("acknowledgement before fsync", "Persistent state: "),
+        ("lease kept after transfer", "Leader Lease: "),
+    ],
+)
+def test_it_is_caught_by_who_sees_everything(name: str, sentence: str) -> None:
+    caught = first_catch(number_of(name), start=1, limit=10, histories_only=False)
+    assert caught is not None
+    assert caught.broken.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("inflight reordered on reconnect", "Linearizable: "),
+        ("follower read before it is applied", "Linearizable: a stale read of "),
+        ("another sequence number for another attempt", "Exactly once: "),
+    ],
+)
+def test_it_is_caught_by_what_clients_saw(name: str, sentence: str) -> None:
+    caught = first_catch(number_of(name), start=1, limit=5, histories_only=True)
+    assert caught is not None
+    assert caught.broken.startswith(sentence)
+
+
+def test_without_it_the_same_seed_breaks_nothing() -> None:
+    assert healthy(1, "lists") is None
+
+
+def number_of(name: str) -> int:
+    return [bug.name for bug in BUGS].index(name)

@@ -29,9 +29,10 @@ from quorate.base.ids import Address, GroupId, ReplicaId
 from quorate.raft.core.entries import Entry, EntryId
 from quorate.raft.core.events import Effects, Event, SnapshotInstalled, Tick
 from quorate.raft.core.log import Log
-from quorate.raft.core.messages import VoteReply
+from quorate.raft.core.messages import AppendReply, VoteReply
 from quorate.raft.core.progress import Progress
 from quorate.raft.core.replica import Replica, Role
+from quorate.raft.core.settings import Timing
 from quorate.raft.messages import Envelope, RaftMessages
 from quorate.simulator.checkers.safety import SafetyChecker
 from quorate.simulator.planted.bugs import BUGS
@@ -316,10 +317,14 @@ class Wire:
         self,
         voter: ReplicaId,
         for_: ReplicaId,
-        reply: VoteReply,
+        reply: VoteReply | AppendReply,
         group: GroupId = GROUP,
     ) -> None:
         self._checker.sent(Address("n:1"), RaftMessages([Envelope(group, voter, for_, reply)]))
+
+    def acknowledge(self, replica: Replica, match_index: int) -> None:
+        reply = AppendReply(replica.term, True, match_index=match_index)
+        self.vote(replica.replica, TWO, reply)
 
 
 def test_a_second_vote_in_one_term_is_seen_also_over_a_crash() -> None:
@@ -346,6 +351,101 @@ def test_what_is_no_second_vote_passes() -> None:
     wire.vote(FOUR, THREE, VoteReply(3, True))
     wire.vote(ME, THREE, VoteReply(3, True), group=OTHER_GROUP)
     assert voters == [ME, ME, ME, FOUR, ME]
+
+
+# Persistent state.
+
+
+def acknowledged(checker: SafetyChecker, terms: list[int], term: int, index: int) -> Replica:
+    """A follower that has acknowledged what it has up to ``index``."""
+    replica = follower(terms, term=term)
+    see(checker, replica, *entries(terms))
+    Wire(checker).acknowledge(replica, index)
+    return replica
+
+
+@pytest.mark.parametrize("terms", [[1], [1, 1]])
+def test_an_acknowledged_entry_that_is_gone_after_a_restart_is_seen(terms: list[int]) -> None:
+    checker = SafetyChecker()
+    acknowledged(checker, [1, 2], term=2, index=2)
+    with pytest.raises(
+        Bug, match="Persistent state: 1 has acknowledged entry 2 of term 2, and came back without"
+    ):
+        see(checker, follower(terms, term=2))
+
+
+def test_a_term_that_is_gone_after_a_restart_is_seen() -> None:
+    checker = SafetyChecker()
+    acknowledged(checker, [1], term=3, index=1)
+    with pytest.raises(
+        Bug, match="Persistent state: 1 has answered in term 3, and came back in term 2"
+    ):
+        see(checker, follower([1], term=2))
+
+
+def test_what_was_not_acknowledged_may_be_lost() -> None:
+    checker = SafetyChecker()
+    acknowledged(checker, [1, 2, 2], term=2, index=2)
+    see(checker, follower([1, 2], term=2))
+
+
+def test_what_was_acknowledged_may_be_replaced_or_stand_in_a_snapshot() -> None:
+    checker = SafetyChecker()
+    replica = acknowledged(checker, [1, 2, 2], term=2, index=3)
+    receive(replica, THREE, append(4, (1, 1), [4]))
+    see(checker, replica, entry(2, 4))
+    see(checker, follower([1], term=4), entry(2, 4))  # and its restart has replaced it again
+    again = SafetyChecker()
+    acknowledged(again, [1, 2, 2], term=2, index=3)
+    cut = follower([1, 2, 2], term=2)
+    cut.snapshot = snapshot_at(3, 2)
+    cut.commit_index = 3
+    cut.log.cut(3)
+    see(again, cut)
+
+
+# Leader Lease.
+
+
+def clock(replica: ReplicaId) -> float:
+    return 1_000.0
+
+
+def lessor(until_ms: float, term: int = 2) -> Replica:
+    replica = leader([1], term=term)
+    replica.timing = Timing(lease=True)
+    replica.lease_until_ms = until_ms
+    return replica
+
+
+def test_a_lease_that_outlives_the_next_election_is_seen() -> None:
+    checker = SafetyChecker(clock)
+    see(checker, lessor(1_000.5))
+    successor = leader_called(TWO, [1], term=3)
+    with pytest.raises(Bug, match="Leader Lease: 2 leads in term 3, and 1 has a lease in term 2"):
+        see(checker, successor)
+
+
+def test_a_lease_that_is_renewed_after_the_next_election_is_seen() -> None:
+    checker = SafetyChecker(clock)
+    replica = lessor(900)
+    see(checker, replica)
+    see(checker, leader_called(TWO, [1], term=3))
+    replica.lease_until_ms = 1_100
+    with pytest.raises(Bug, match="Leader Lease: 2 leads in term 3, and 1 has a lease in term 2"):
+        see(checker, replica)
+
+
+def test_a_lease_that_is_over_or_revoked_is_in_nobodys_way() -> None:
+    checker = SafetyChecker(clock)
+    see(checker, lessor(1_000))
+    see(checker, leader_called(TWO, [1], term=3))
+    again = SafetyChecker(clock)
+    replica = lessor(2_000)
+    replica.lease_revoked = True
+    see(again, replica)
+    see(again, leader_called(TWO, [1], term=3))
+    see(again, replica)
 
 
 # Whole runs of pure cores, seen step by step.

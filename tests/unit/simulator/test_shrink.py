@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from quorate.simulator.plan import Plan, draw_plan
-from quorate.simulator.run import Report
+from quorate.simulator.planted.bugs import BUGS
+from quorate.simulator.run import Report, run_plan, run_seed
 from quorate.simulator.shrink import shrink
 
 PLAN = next(
@@ -34,7 +35,7 @@ def both_faults(plan: Plan) -> str | None:
 
 
 def test_all_goes_that_is_not_needed() -> None:
-    found = shrink(PLAN, run=broken_when(both_faults))
+    found = shrink(PLAN, run=broken_when(both_faults), runs=400)
     assert found is not None
     assert numbers(found.plan) == set(NEEDED)
     options = found.plan.options
@@ -49,7 +50,7 @@ def test_what_is_needed_stays() -> None:
     def needs_five_nodes(plan: Plan) -> str | None:
         return "Lost: a value" if plan.options.nodes == 5 and plan.options.clients >= 2 else None
 
-    found = shrink(PLAN, run=broken_when(needs_five_nodes))
+    found = shrink(PLAN, run=broken_when(needs_five_nodes), runs=400)
     assert found is not None
     assert found.plan.schedule == ()
     assert (found.plan.options.nodes, found.plan.options.clients) == (5, 2)
@@ -80,3 +81,17 @@ def test_it_runs_no_more_often_than_it_may(runs: int) -> None:
 
     shrink(PLAN, run=counted, runs=runs)
     assert count == 1 + runs
+
+
+def test_a_planted_bug_is_shrunk_to_a_case_that_can_be_read() -> None:
+    [bug] = [bug for bug in BUGS if bug.name == "commit of an old term's entry by counting"]
+    with bug.planted():
+        first = next(report for seed in range(2, 12) if (report := run_seed(seed)).broken)
+        found = shrink(first.plan, runs=30)
+        assert found is not None
+        again = run_plan(found.plan)
+    assert found.property_broken == first.property_broken
+    assert again.broken == found.broken
+    assert len(found.plan.schedule) <= len(first.plan.schedule) // 2
+    assert found.simulated_ms <= first.simulated_ms
+    assert run_plan(found.plan).broken is None

@@ -123,6 +123,13 @@ class RealConnection(asyncio.BufferedProtocol):
         """Hand over the whole frames of the buffer and make room for the rest."""
         view, filled = self._view, self._filled
         position = 0
+        if filled > _HEADER_BYTES:
+            length: int = _LENGTH.unpack_from(view, 0)[0]
+            if 0 < length == filled - _HEADER_BYTES <= self.max_frame_bytes:
+                # What most reads bring: one frame, and all of it.
+                self._filled = 0
+                self._hand_over([memoryview(bytes(view[_HEADER_BYTES:filled]))])
+                return
         # Again after each batch: its receiver may have changed the limit.
         while spans := self._whole_frames(position):
             first, end = spans[0][0], spans[-1][1]
@@ -132,7 +139,7 @@ class RealConnection(asyncio.BufferedProtocol):
         self._filled = 0
         start = position + _HEADER_BYTES
         if start <= filled:
-            length: int = _LENGTH.unpack_from(view, position)[0]
+            length = _LENGTH.unpack_from(view, position)[0]
             if not 0 < length <= self.max_frame_bytes:
                 self._break(length)
                 return
@@ -188,10 +195,13 @@ class RealConnection(asyncio.BufferedProtocol):
         pieces: list[Buffer] = []
         small: list[Buffer] = []
         for frame in frames:
-            sizes = [_size(piece) for piece in frame]
-            small.append(_LENGTH.pack(sum(sizes)))
-            for piece, size in zip(frame, sizes, strict=True):
-                if size <= _LARGE_BYTES:
+            if len(frame) == 1 and (size := _size(frame[0])) <= _LARGE_BYTES:
+                small.append(_LENGTH.pack(size))
+                small.append(frame[0])
+                continue
+            small.append(_LENGTH.pack(sum(map(_size, frame))))
+            for piece in frame:
+                if _size(piece) <= _LARGE_BYTES:
                     small.append(piece)
                 else:
                     pieces.append(b"".join(small))
@@ -199,9 +209,10 @@ class RealConnection(asyncio.BufferedProtocol):
                     small = []
         if small:
             pieces.append(b"".join(small))
-        # Not ``writelines``: asyncio's joins, and uvloop gathers the writes of a turn by itself.
-        for piece in pieces:
-            transport.write(piece)
+        if len(pieces) == 1:
+            transport.write(pieces[0])
+        else:  # one system call on uvloop, where each write is one
+            transport.writelines(pieces)
 
     def buffered_bytes(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
@@ -215,7 +226,7 @@ class RealConnection(asyncio.BufferedProtocol):
 
 
 def _size(piece: Buffer) -> int:
-    return piece.nbytes if isinstance(piece, memoryview) else len(piece)
+    return len(piece) if isinstance(piece, bytes) else memoryview(piece).nbytes
 
 
 class RealListener:
@@ -316,11 +327,12 @@ class RealNetwork:
 def split_address(address: Address) -> tuple[str, int]:
     """Host and port of ``host:port`` (``[host]:port`` for IPv6); raises ``BadInput``."""
     host, separator, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
     is_number = port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS
     if not separator or not _is_host(host) or not is_number or int(port) > 65_535:
         shown = ascii(address[:_SHOWN_CHARACTERS])
         raise BadInput(f"{shown} is not an address: write HOST:PORT, such as 127.0.0.1:7400")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return host, int(port)
 
 
 def _is_host(host: str) -> bool:

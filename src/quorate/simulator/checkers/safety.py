@@ -11,7 +11,12 @@ once an election.
 * Leader Completeness: what was ever committed is in the log of each later leader.
 * State Machine Safety: at one index all replicas apply the same entry, and are then in the same
   state.
-And, on the wire, the promise that elections rest on: one vote in a term, also over a crash.
+And, on the wire, what these rest on:
+* One vote in a term, also over a crash.
+* Persistent state (figure 2): a replica that comes back has the term that it has spoken of, and
+  the entries that it has acknowledged.
+* Leader Lease: once somebody was elected no earlier leader has a lease, by its own clock (thesis
+  §6.4.1).
 
 A log that was cut behind a snapshot holds what the snapshot stands for: of it the checker demands
 that the last entry was committed, and that a state restored from it equals what others had there.
@@ -27,9 +32,9 @@ from quorate.base.ids import Address, GroupId, ReplicaId
 from quorate.raft.core.entries import Entry
 from quorate.raft.core.events import Effects, Event
 from quorate.raft.core.invariants import Summary, check_state, check_step, summary
-from quorate.raft.core.messages import VoteReply
+from quorate.raft.core.messages import AppendReply, VoteReply
 from quorate.raft.core.replica import Replica, Role
-from quorate.raft.messages import RaftMessages
+from quorate.raft.messages import Envelope, RaftMessages
 
 
 @dataclass(slots=True)
@@ -43,12 +48,19 @@ class _GroupHistory:
     last_applied: int = 0
     """The highest index that anybody has applied."""
     votes: dict[tuple[int, ReplicaId], ReplicaId] = field(default_factory=dict)
+    acknowledged: dict[ReplicaId, tuple[int, int, int]] = field(default_factory=dict)
+    """The term that a replica has answered in, and index and term of the last entry that it has
+    acknowledged and not replaced since."""
 
 
 class SafetyChecker:
-    """An ``Observer`` of every replica of every group (raft/observer.py)."""
+    """An ``Observer`` of every replica of every group (raft/observer.py).
 
-    def __init__(self) -> None:
+    ``clock`` gives what the monotonic clock of a replica's machine shows.
+    """
+
+    def __init__(self, clock: Callable[[ReplicaId], float] | None = None) -> None:
+        self._clock = clock
         self._groups: defaultdict[GroupId, _GroupHistory] = defaultdict(_GroupHistory)
         self._last: dict[ReplicaId, tuple[Replica, Summary]] = {}
         self.on_vote: Callable[[ReplicaId], None] = lambda voter: None
@@ -77,6 +89,8 @@ class SafetyChecker:
         now = summary(replica)
         history = self._groups[group]
         base = replica.log.base.index
+        if now.role is Role.LEADER and replica.timing.lease:
+            self._lease_is_over(history, replica)
         was_leader, committed = False, 0
         if known is not None and known[0] is replica:  # the same life, not a restart
             before = known[1]
@@ -85,7 +99,11 @@ class SafetyChecker:
             check_step(before, replica)
             was_leader = before.role is Role.LEADER and before.term == now.term
             committed = before.commit_index
+        else:
+            self._has_kept(history, replica, effects)
         self._last[replica.replica] = (replica, now)
+        end = effects.entries[0].index if effects.entries else now.last_index + 1
+        self._replaced(history, replica, end)
         for entry in effects.entries:
             self._log_matching(history, replica, entry)
         if now.role is Role.LEADER and not was_leader:
@@ -93,6 +111,28 @@ class SafetyChecker:
         # What is at or below the base, a snapshot stands for; of that the last can be judged.
         for index in range(max(committed + 1, base, 1), now.commit_index + 1):
             self._committed(history, replica, index)
+
+    def _has_kept(self, history: _GroupHistory, replica: Replica, effects: Effects) -> None:
+        """It has just taken the first step of a new life."""
+        term, index, entry_term = history.acknowledged.get(replica.replica, (0, 0, 0))
+        check(
+            replica.term >= term,
+            f"Persistent state: {replica.replica} has answered in term {term}, and came back in"
+            f" term {replica.term}",
+        )
+        replaced = effects.entries and effects.entries[0].index <= index
+        check(
+            replaced or index <= replica.log.base.index or replica.log.term(index) == entry_term,
+            f"Persistent state: {replica.replica} has acknowledged entry {index} of term"
+            f" {entry_term}, and came back without it",
+        )
+
+    def _replaced(self, history: _GroupHistory, replica: Replica, first: int) -> None:
+        """Its log is another from ``first`` on."""
+        term, index, _ = history.acknowledged.get(replica.replica, (0, 0, 0))
+        if first <= index:
+            last = first - 1
+            history.acknowledged[replica.replica] = (term, last, replica.log.term(last) or 0)
 
     def _look(self, group: GroupId, replica: Replica) -> None:
         known = self._last.get(replica.replica)
@@ -125,6 +165,22 @@ class SafetyChecker:
                     f"Leader Completeness: {replica.replica} leads in term {replica.term} without"
                     f" entry {index} of term {term}, which is committed"
                 )
+        others = [self._last[peer][0] for peer in replica.peers if peer in self._last]
+        for other in others:
+            if other.role is Role.LEADER:
+                self._lease_is_over(history, other)
+
+    def _lease_is_over(self, history: _GroupHistory, replica: Replica) -> None:
+        """Of a leader, if another was elected after it."""
+        newest = max(history.leaders, default=0)
+        if newest > replica.term and not replica.lease_revoked and self._clock is not None:
+            left_ms = replica.lease_until_ms - self._clock(replica.replica)
+            check(
+                left_ms <= 0,
+                f"Leader Lease: {history.leaders[newest]} leads in term {newest}, and"
+                f" {replica.replica} has a lease in term {replica.term} for another"
+                f" {left_ms:.1f} ms",
+            )
 
     def _committed(self, history: _GroupHistory, replica: Replica, index: int) -> None:
         term = replica.log.term(index) or 0
@@ -168,14 +224,29 @@ class SafetyChecker:
 
     def sent(self, address: Address, notice: RaftMessages) -> None:
         for envelope in notice.envelopes:
-            message = envelope.message
-            if isinstance(message, VoteReply) and message.granted and not message.pre_vote:
-                votes = self._groups[envelope.group].votes
-                key = (message.term, envelope.sender)
-                first = votes.setdefault(key, envelope.receiver)
-                self.on_vote(envelope.sender)
-                check(
-                    first == envelope.receiver or not self.judges,
-                    f"One vote a term (§5.2): {envelope.sender} votes for {first} and for"
-                    f" {envelope.receiver} in term {message.term}",
-                )
+            match envelope.message:
+                case VoteReply(term, granted=True, pre_vote=False):
+                    self._voted(envelope, term)
+                case AppendReply(term, success=True, match_index=index) if self.judges:
+                    self._acknowledged(envelope, term, index)
+
+    def _voted(self, envelope: Envelope, term: int) -> None:
+        votes = self._groups[envelope.group].votes
+        first = votes.setdefault((term, envelope.sender), envelope.receiver)
+        self.on_vote(envelope.sender)
+        check(
+            first == envelope.receiver or not self.judges,
+            f"One vote a term (§5.2): {envelope.sender} votes for {first} and for"
+            f" {envelope.receiver} in term {term}",
+        )
+
+    def _acknowledged(self, envelope: Envelope, term: int, index: int) -> None:
+        """What was held back may be of an earlier term, and what it speaks of replaced by now."""
+        known = self._last.get(envelope.sender)
+        if known is None or known[1].term != term:
+            return
+        acknowledged = self._groups[envelope.group].acknowledged
+        _, seen_index, entry_term = acknowledged.get(envelope.sender, (0, 0, 0))
+        if index > seen_index:
+            seen_index, entry_term = index, known[0].log.term(index) or 0
+        acknowledged[envelope.sender] = (term, seen_index, entry_term)

@@ -107,14 +107,21 @@ class _Drawing:
             target = "" if rng.random() < 0.5 else self._target()
             return self._noise(kind, at_ms, rng.randint(300, 4_000), target)
         if kind == "transfer":
-            group = rng.randint(1, self._options.groups)
-            return Transfer(at_ms=at_ms, for_ms=0, group=group)
+            return self._transfer(at_ms)
         return self._of_machine(kind, at_ms)
+
+    def _transfer(self, at_ms: int) -> AnyFault:
+        rng = self._rng
+        group = rng.randint(1, self._options.groups)
+        if rng.random() < 0.5:
+            return Transfer(at_ms=at_ms, for_ms=0, group=group)
+        for_ms, deaf_after_ms = rng.randint(200, 1_500), rng.randint(1, 60)
+        return Transfer(at_ms=at_ms, for_ms=for_ms, group=group, deaf_after_ms=deaf_after_ms)
 
     def _of_machine(self, kind: str, at_ms: int) -> AnyFault:
         rng, target = self._rng, self._target()
         down_ms = max(1, int(rng.choice(self._options.down_ms) * rng.random()))
-        all_of_them = rng.random() < 0.15
+        all_of_them = rng.random() < (0.35 if kind == "power loss" else 0.15)
         match kind:
             case "kill" if all_of_them:
                 return Kill(at_ms=at_ms, for_ms=down_ms, target="all")

@@ -165,8 +165,9 @@ class FlippedBit(Fault, frozen=True, tag="flipped bit"):
 
 
 class Storm(Fault, frozen=True, tag="storm"):
-    """All others can reach only the hub, and the hub is killed again and again, above all when it
-    has just voted: the hour of a forgotten vote."""
+    """Of the others one half reaches the other by the hub alone, so that no election is won without
+    it, and the hub is killed again and again, above all when it has just voted: the hour of a
+    forgotten vote."""
 
     target: str
     strikes: int
@@ -176,6 +177,8 @@ class Transfer(Fault, frozen=True, tag="transfer"):
     """The leader of a group is told to hand over: no fault, but as good a reason for trouble."""
 
     group: int
+    deaf_after_ms: int = 0
+    """So soon it hears no other node any more, and so not that another leads; 0: it does."""
 
 
 AnyFault: TypeAlias = (

@@ -113,7 +113,7 @@ class Nemesis:
         if isinstance(fault, Partition):
             return self._partition(fault)
         if isinstance(fault, Transfer):
-            return _nothing if self._cluster.transfer(GroupId(fault.group)) else None
+            return self._transfer(fault)
         if isinstance(fault, Kill) and fault.target == "all":
             return self._fell(self._cluster.names, self._cluster.roles, self._cluster.kill)
         if isinstance(fault, PowerLoss) and fault.target == "all":
@@ -265,11 +265,31 @@ class Nemesis:
 
         return undo
 
+    def _transfer(self, fault: Transfer) -> Undo | None:
+        leader = self._cluster.leader(GroupId(fault.group))
+        if leader is None or not self._cluster.transfer(GroupId(fault.group)):
+            return None
+        others = [name for name in self._cluster.names if name != leader]
+
+        def deafen() -> None:
+            if fault.number in self._ends:
+                self._cuts[fault.number] = [(other, leader) for other in others]
+                self._refresh_cuts()
+
+        def undo() -> None:
+            if self._cuts.pop(fault.number, None):
+                self._refresh_cuts()
+
+        if fault.deaf_after_ms:
+            self._at(fault.deaf_after_ms, deafen)
+        return undo
+
     def _storm(self, fault: Storm, hub: str) -> Undo:
         rng = self._source(fault)
         checker = self._cluster.checker
         others = [name for name in self._cluster.names if name != hub]
-        self._cuts[fault.number] = list(permutations(others, 2))
+        half = len(others) // 2
+        self._cuts[fault.number] = _both_ways(others[:half], others[half:])
         self._refresh_cuts()
 
         def strike(down_ms: float) -> None:

@@ -116,7 +116,8 @@ class History:
 
 
 KEYS = ("a", "b", "c")
-OPERATIONS = ("append", "read", "read anywhere")
+READS = ("read", "read anywhere")
+OPERATIONS = ("append", *READS)
 """What a client does; ``read anywhere``: a follower may answer."""
 
 

@@ -10,7 +10,7 @@ from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import NodeCluster, RaftCluster
 from quorate.simulator.nemeses.options import Options, draw_for_nodes, draw_options
 from quorate.simulator.workloads.list_clients import ListsWorkload
-from quorate.simulator.workloads.lists import OPERATIONS, Lists
+from quorate.simulator.workloads.lists import READS, Lists
 from quorate.simulator.workloads.words import Words
 from quorate.simulator.workloads.workload import Workload
 
@@ -58,7 +58,7 @@ class Entry:
 
 
 WORKLOADS: dict[str, Entry] = {
-    "lists": Entry(_lists, OPERATIONS, share=9),
+    "lists": Entry(_lists, READS, share=9),
     "words": Entry(_words, draw=draw_for_nodes),
 }
 _MIX = [name for name, entry in WORKLOADS.items() for _ in range(entry.share)]

@@ -157,6 +157,10 @@ def _explains(model: str, order: Sequence[Operation]) -> bool:
         seen = o.result
         done, state = play(model, state, o)
         shown, o.result = o.result, seen
-        if not done or (o.f == "read" and shown != seen) or (o.f == "get" and shown != (seen or "")):
+        if (
+            not done
+            or (o.f == "read" and shown != seen)
+            or (o.f == "get" and shown != (seen or ""))
+        ):
             return False
     return True

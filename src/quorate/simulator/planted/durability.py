@@ -1,0 +1,104 @@
+"""Planted bugs of durability: what is on the disk when somebody relies on it."""
+
+from typing import Any
+
+from quorate.base.errors import DiskFailed
+from quorate.base.ids import ClusterId, NodeId
+from quorate.raft import driver
+from quorate.raft.core.messages import AppendReply, Message
+from quorate.raft.wal import SEGMENT_BYTES, Wal, scan
+from quorate.raft.wal.live import LiveGroup, Segment
+from quorate.runtime.ports import Buffer, Disk, File
+from quorate.simulator.planted.patching import PlantedBug
+
+_waits_for_disk = driver.waits_for_disk
+_open_wal = Wal.__init__
+
+
+def _acknowledge_at_once(message: Message, durable_index: int, durable_term: bool) -> bool:
+    if isinstance(message, AppendReply):
+        return False
+    return _waits_for_disk(message, durable_index, durable_term)
+
+
+def _call_it_torn(data: bytes, path: str, offset: int, sequence: int) -> None:
+    """Whatever cannot be read at the end of the log was torn."""
+
+
+def _leave_it_behind(self: LiveGroup, segment: Segment) -> bool:
+    if self._state_place is segment:
+        self.release_state()
+    return False
+
+
+class _Proxy:
+    """Behaves like ``inner``, but for what a subclass has of its own."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+class _NamesLater(_Proxy):
+    async def sync_directory(self, directory: str) -> None:
+        """Whatever the kernel will do in its own time."""
+
+
+class _SyncsAgain(_Proxy):
+    async def write_and_sync(self, offset: int, data: Buffer) -> None:
+        try:
+            await self._inner.write_and_sync(offset, data)
+        except DiskFailed:
+            await self._inner.sync()
+
+
+class _FilesThatSyncAgain(_Proxy):
+    def open(self, path: str, *, create: bool = False) -> File:
+        file: Any = _SyncsAgain(self._inner.open(path, create=create))
+        opened: File = file
+        return opened
+
+
+def _with_disk(proxy: type[_Proxy]) -> Any:
+    def init(
+        self: Wal,
+        disk: Disk,
+        cluster: ClusterId,
+        node: NodeId,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        behind: Any = proxy(disk)
+        _open_wal(self, behind, cluster, node, segment_bytes)
+
+    return init
+
+
+BUGS = (
+    PlantedBug(
+        "acknowledgement before fsync",
+        "a follower acknowledges entries that are still in the page cache",
+        ((driver, "waits_for_disk", _acknowledge_at_once),),
+    ),
+    PlantedBug(
+        "truncation on any CRC failure",
+        "a bad batch at the end of the log is always taken for torn, and dropped",
+        ((scan, "check_torn", _call_it_torn),),
+    ),
+    PlantedBug(
+        "a group's record lost when segments are cut",
+        "a group's term and vote are not written again when the segment goes that has them",
+        ((LiveGroup, "state_is_in", _leave_it_behind),),
+    ),
+    PlantedBug(
+        "segment's name not synced",
+        "a new segment of the log is synced and the directory that names it is not",
+        ((Wal, "__init__", _with_disk(_NamesLater)),),
+    ),
+    PlantedBug(
+        "failed fsync tried again",
+        "an fsync that failed is called once more, and says that all is well",
+        ((Wal, "__init__", _with_disk(_FilesThatSyncAgain)),),
+    ),
+)
