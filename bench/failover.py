@@ -240,13 +240,17 @@ async def soak(folder: Path, minutes: float, timing: Timing) -> int:
     """Writes without a pause; how often the term changed."""
     world = real_world(folder / "client")
     latencies: list[float] = []
+    failed = 0
     async with Quorate(world, folder, timing=timing) as cluster:
         end = time.perf_counter() + minutes * 60
 
         async def load(number: int) -> None:
-            while time.perf_counter() < end:
-                began = time.perf_counter()
-                await cluster.write(number)
+            nonlocal failed
+            while (began := time.perf_counter()) < end:
+                try:
+                    await cluster.write(number)
+                except QuorateError:
+                    failed += 1
                 latencies.append(time.perf_counter() - began)
 
         await asyncio.sleep(SETTLE_S)
@@ -260,8 +264,8 @@ async def soak(folder: Path, minutes: float, timing: Timing) -> int:
     worst = ", ".join(f"{stall:.0f}" for stall in stalls)
     print(
         f"soak: {minutes:g} minutes, {SOAK_IN_FLIGHT} in flight, {len(latencies):,} writes,"
-        f" {len(latencies) / minutes / 60:,.0f}/s, worst {max(latencies) * 1000:.0f} ms;"
-        f" loops held up by at most {worst} ms; term changes: {changes}",
+        f" {len(latencies) / minutes / 60:,.0f}/s, worst {max(latencies) * 1000:.0f} ms,"
+        f" failed {failed}; loops held up by at most {worst} ms; term changes: {changes}",
         flush=True,
     )
     return changes

@@ -13,7 +13,18 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHES = ("idle", "wal", "state", "rpc", "appends", "words", "linearizability")
+BENCHES = (
+    "idle",
+    "wal",
+    "state",
+    "rpc",
+    "appends",
+    "words",
+    "linearizability",
+    "idle_groups",
+    "failover",
+    "snapshots",
+)
 
 
 def machine() -> str:

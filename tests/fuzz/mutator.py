@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from fuzz.target import framed, parts
 
-NUMBERS = (0, 1, -1, 2, 127, 255, 256, 65535, 1 << 31, 1 << 32, (1 << 63) - 1, 1 << 63)
+NUMBERS = (0, 1, 2, 3, 4, 5, 7, -1, 127, 255, 256, 65535, 1 << 31, 1 << 32, (1 << 63) - 1, 1 << 63)
 VALUES: tuple[Any, ...] = (
     *NUMBERS,
     (1 << 64) - 1,
@@ -78,7 +78,12 @@ def _message(data: bytes, corpus: Sequence[bytes], rng: random.Random) -> bytes:
         for skip in (0, 1):
             tree = _tree(data[skip:])
             if isinstance(tree, list | dict):
-                return data[:skip] + _encoded(_changed(tree, rng), data[skip:])
+                numbers = _numbers(tree)
+                if numbers and rng.random() < 0.2:
+                    tree = _everywhere(tree, rng.choice(numbers), rng.choice(NUMBERS))
+                else:
+                    tree = _changed(tree, rng)
+                return data[:skip] + _encoded(tree, data[skip:])
     return _bytes(data, corpus, rng)
 
 
@@ -119,6 +124,19 @@ def _changed(tree: Any, rng: random.Random) -> Any:
     if isinstance(tree, bytes) and rng.random() < 0.6:
         return _message(tree, [b""], rng)
     return rng.choice(VALUES)
+
+
+def _numbers(tree: Any) -> list[int]:
+    if isinstance(tree, list):
+        return [number for part in tree for number in _numbers(part)]
+    return [tree] if type(tree) is int else []
+
+
+def _everywhere(tree: Any, old: int, new: int) -> Any:
+    """``new`` wherever ``old`` stands: a lie that agrees with itself."""
+    if isinstance(tree, list):
+        return [_everywhere(part, old, new) for part in tree]
+    return new if tree == old and type(tree) is int else tree
 
 
 def _bytes(data: bytes, corpus: Sequence[bytes], rng: random.Random) -> bytes:

@@ -183,17 +183,23 @@ def _scripts() -> list[list[int | Said]]:
         2,
         2,
         1,
-        say(AppendReply(1, True, 3, round=2), THREE),
+        say(AppendReply(1, True, 3, round=1), THREE),
         3,
         say(ReadRequest(7)),
         0,
         say(AppendReply(1, False, 0, 1, 0, 1, 3)),
         say(AppendReply(1, True, 3, round=3)),
+        say(AppendReply(1, False, 0, 2, 0, 2, 3), THREE),
         8,
         6,
         say(InstallReply(1, 3)),
         4,
         0,
+    ]
+    answered: list[int | Said] = [
+        *lead[:8],
+        say(AppendReply(1, True, 2, round=1)),
+        say(AppendReply(1, False, 0, 3, 0, 3, 1)),
     ]
     offer = Snapshot(SnapshotId(GROUP, 9, 3, TWO), 5, 100)
     install: list[int | Said] = [
@@ -204,7 +210,7 @@ def _scripts() -> list[list[int | Said]]:
         1,
         say(AppendRequest(3, 5, 2, 9, [_entry(index, 3) for index in range(6, 12)], 2)),
     ]
-    return [follow, lead, install]
+    return [follow, lead, answered, install]
 
 
 def _seeds() -> list[bytes]:

@@ -292,7 +292,8 @@ class LyingLeader:
 
 
 def deceived(answer: object) -> tuple[FileSystem, LyingLeader]:
-    system = FileSystem(memory_world(lambda error: None), None, [Address("a:1")])  # type: ignore[arg-type]
+    nothing: Any = None
+    system = FileSystem(memory_world(nothing), nothing, [Address("a:1")])
     leader = LyingLeader(answer)
     object.__setattr__(system._access, "group", leader)
     system._group = leader  # type: ignore[assignment]

@@ -228,12 +228,12 @@ def test_a_slow_follower_costs_its_leader_neither_memory_nor_time_and_catches_up
 
 
 def partitions(field: Field, drift: float, *, transfers: bool = False) -> None:
-    """Six times the leader is cut off from its followers, and the clients are from nobody; its
+    """Four times the leader is cut off from its followers, and the clients are from nobody; its
     clock is slow, the others' are fast."""
-    field.start_clients(3, "append", pace_ms=10.0)
-    field.start_clients(2, "read")
-    field.start_clients(2, "read anywhere", pace_ms=10.0)
-    for _ in range(6):
+    field.start_clients(3, "append", pace_ms=40.0)
+    field.start_clients(2, "read", pace_ms=20.0)
+    field.start_clients(1, "read anywhere", pace_ms=40.0)
+    for _ in range(4):
         field.wait(lambda: field.cluster.leader(GROUP) is not None)
         leader, followers = field.leader, field.followers
         field.simulation.run_for(300)
@@ -252,18 +252,18 @@ def partitions(field: Field, drift: float, *, transfers: bool = False) -> None:
     field.judge()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("transfers", [False, True])
 def test_under_leases_no_read_is_stale_while_clocks_are_within_their_bound(
-    seed: int, transfers: bool
+    transfers: bool,
 ) -> None:
-    with Field(seed, LEASES) as field:
+    with Field(1, LEASES) as field:
         partitions(field, LEASES.max_clock_drift, transfers=transfers)
-        assert field.history.count("ok") > 500
+        assert field.history.count("ok") > 300
 
 
 def test_beyond_the_bound_a_lease_outlives_its_leader_and_the_checker_sees_a_stale_read() -> None:
     with Field(1, LEASES) as field, pytest.raises(Bug, match="a stale read"):
+        field.cluster.checker.judges = False  # by what the clients saw alone
         partitions(field, 0.9)
 
 
@@ -277,9 +277,9 @@ def test_without_leases_no_clock_makes_a_read_stale() -> None:
 
 def test_a_transfer_under_load_stops_writes_for_less_than_an_election_timeout() -> None:
     with Field(3) as field:
-        field.start_clients(4, "append")
+        field.start_clients(4, "append", pace_ms=15.0)
         field.simulation.run_for(500)
-        for _ in range(5):
+        for _ in range(3):
             leader, since_ms = field.leader, field.simulation.now_ms()
             field.hand_over()
             field.simulation.run_for(1_000)
@@ -290,11 +290,11 @@ def test_a_transfer_under_load_stops_writes_for_less_than_an_election_timeout() 
 
 def gap_after_a_kill(seed: int, timing: Timing) -> float:
     with Field(seed, timing) as field:
-        field.start_clients(4, "append")
+        field.start_clients(4, "append", pace_ms=15.0)
         field.simulation.run_for(1_000)
         since_ms = field.simulation.now_ms()
         field.cluster.kill(field.leader)
-        field.simulation.run_for(3_000)
+        field.simulation.run_for(1_500)
         gap_ms = field.longest_gap_ms(since_ms)
         field.judge()
         return gap_ms
@@ -302,8 +302,8 @@ def gap_after_a_kill(seed: int, timing: Timing) -> float:
 
 def test_a_killed_leader_is_replaced_before_its_silence_has_become_long() -> None:
     """Its connections are reset, and who hears that need not wait for an election timeout."""
-    gaps = sorted(gap_after_a_kill(seed, TIMING) for seed in range(5))
-    assert gaps[2] < TIMING.election_timeout_ms
+    gaps = sorted(gap_after_a_kill(seed, TIMING) for seed in range(3))
+    assert gaps[1] < TIMING.election_timeout_ms
     assert gaps[-1] < TIMING.heartbeat_interval_ms + TIMING.election_timeout_ms
 
 
@@ -314,7 +314,7 @@ def test_with_leases_it_is_not() -> None:
 
 def test_a_leader_whose_disk_stalls_hands_over_within_two_election_timeouts() -> None:
     with Field(4) as field:
-        field.start_clients(4, "append")
+        field.start_clients(4, "append", pace_ms=15.0)
         field.simulation.run_for(1_000)
         stalled = field.leader
         field.simulation.machine(stalled).disk.faults.sync_ms = (60_000.0, 60_000.0)
@@ -323,3 +323,16 @@ def test_a_leader_whose_disk_stalls_hands_over_within_two_election_timeouts() ->
         done = field.history.count("ok")
         field.wait(lambda: field.history.count("ok") > done + 50, 3_000)
         field.judge()
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_an_idle_leader_hands_over_to_one_that_lives(dead: int) -> None:
+    """Both followers have everything; only one of them can take over."""
+    with Field(5) as field:
+        field.simulation.run_for(500)
+        leader, followers = field.leader, field.followers
+        field.cluster.kill(followers[dead])
+        field.simulation.run_for(500)
+        field.hand_over()
+        took_ms = field.wait(lambda: field.cluster.leader(GROUP) not in (None, leader))
+        assert took_ms < TIMING.heartbeat_interval_ms

@@ -48,5 +48,5 @@ def test_documents_name_only_commands_that_exist() -> None:
 
 def test_readme_names_every_make_target() -> None:
     readme = (ROOT / "README.md").read_text()
-    targets = ["setup", "demo", "test", "lint", "sim", "labs", "planted", "bench", "clean"]
+    targets = ["setup", "demo", "test", "lint", "sim", "labs", "planted", "fuzz", "bench", "clean"]
     assert [target for target in targets if f"make {target}" not in readme] == []

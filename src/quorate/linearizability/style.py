@@ -20,8 +20,9 @@ p { margin: .3rem 0; } .dim { color: var(--dim); } code, td, .label { font-famil
   SFMono-Regular, Menlo, Consolas, monospace; font-size: 13px; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 1.1rem 1.25rem; margin-top: 1.25rem; }
-.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; }
-svg { display: block; } svg text { fill: var(--text); }
+.chart { display: flex; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
+.scroll { overflow-x: auto; border-left: 1px solid var(--line); }
+svg { display: block; flex: none; } svg text { fill: var(--text); }
 .row { stroke: var(--line); } .name { fill: var(--dim) !important; font-size: 12px; }
 .box { fill: var(--later-back); stroke: var(--later); }
 .placed .box { fill: var(--ok-back); stroke: var(--ok); }

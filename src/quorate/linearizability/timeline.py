@@ -12,8 +12,10 @@ from html import escape
 from quorate.linearizability.history import Operation, Outcome
 from quorate.linearizability.models import Model
 
-STEP, ROW, LEFT, TOP = 44, 40, 110, 14
-"""Pixels: between two events, of a process, of the names, above."""
+STEP, ROW, LEFT, TOP = 72, 40, 14, 14
+"""Pixels: between two events, of a process, to the left, above."""
+NAMES = 110
+"""Pixels of the column of processes, which does not scroll."""
 CHARACTER = 7.9
 MAX_DRAWN = 160
 """Operations."""
@@ -53,12 +55,13 @@ def timeline(model: Model, drawn: Drawn) -> str:
             return width - 8 if o.outcome is Outcome.INFO else left(o) + STEP * 0.8
         return LEFT + STEP * bisect_left(moments, o.returned)
 
-    parts = []
+    parts, names = [], []
     for (_, name), row in rows.items():
         y = TOP + ROW * row
-        parts.append(f'<line class="row" x1="0" x2="{width}" y1="{y + ROW}" y2="{y + ROW}"/>')
+        line = f'<line class="row" x1="0" x2="{width}" y1="{y + ROW}" y2="{y + ROW}"/>'
+        parts.append(line)
         title = escape(_short(str(name), 14))
-        parts.append(f'<text class="name" x="8" y="{y + ROW / 2 + 4}">{title}</text>')
+        names.append(f'{line}<text class="name" x="8" y="{y + ROW / 2 + 4}">{title}</text>')
     for o in drawn.operations:
         y = TOP + ROW * rows[type(o.process), o.process] + 6
         parts.append(_box(model, drawn, o, left(o), right(o), y))
@@ -69,8 +72,9 @@ def timeline(model: Model, drawn: Drawn) -> str:
         line = f'x1="{wall}" x2="{wall}" y1="0" y2="{height}"'
         parts.append(f'<line class="wall" {line}/>')
     return (
+        f'<div class="chart"><svg width="{NAMES}" height="{height}">{"".join(names)}</svg>'
         f'<div class="scroll" data-at="{max(0, round(wall) - 700)}"><svg width="{width}"'
-        f' height="{height}" role="img">{"".join(parts)}</svg></div>'
+        f' height="{height}" role="img">{"".join(parts)}</svg></div></div>'
     )
 
 

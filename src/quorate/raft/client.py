@@ -34,6 +34,10 @@ R = TypeVar("R")
 ATTEMPT_MS = 1_500
 """How long one attempt waits before the next address is asked."""
 PAUSE_MS = 50
+SILENT_MS = 250
+"""An attempt that fails after so long met silence: who is stopped or cut off refuses nothing."""
+AVOID_MS = 1_000
+"""For so long after that, the address is not asked again, whoever says that it leads."""
 MAX_OUTSTANDING = 256
 """Commands of one client under way; a further one waits for its turn."""
 
@@ -83,6 +87,9 @@ class GroupClient:
         self._addresses = list(addresses)
         self._group = group
         self._target = self._addresses[0]
+        self._silent: Address | None = None
+        """Who met the last attempt with silence, and until when it is avoided."""
+        self._silent_until_ms = 0.0
         self._session: int | None = None
         self._used_ms = 0.0
         """When a command last had the session."""
@@ -207,25 +214,25 @@ class GroupClient:
         what time it has."""
         uncertain = followed = False
         last: Exception | None = None
-        while (remaining_ms := deadline_ms - self._world.clock.monotonic_ms()) > 0:
+        while (now_ms := self._world.clock.monotonic_ms()) < deadline_ms:
             target = self._target
             try:
-                return await attempt(target, min(remaining_ms, ATTEMPT_MS))
+                return await attempt(target, min(deadline_ms - now_ms, ATTEMPT_MS))
             except NotLeader as error:
                 last = error
                 leader = error.details.get("leader")
-                if isinstance(leader, str) and leader != target:
+                if isinstance(leader, str) and leader != target and not self._avoids(leader):
                     self._target = Address(leader)
                     followed = not followed  # at once, unless the last hint led nowhere
                     if followed:
                         continue
                 else:
                     self._turn_from(target)
-            except Maybe as error:
-                uncertain, last = True, error
-                self._turn_from(target)
-            except Unavailable as error:
-                last = error
+            except (Maybe, Unavailable) as error:
+                uncertain, last = uncertain or isinstance(error, Maybe), error
+                failed_ms = self._world.clock.monotonic_ms()
+                if failed_ms - now_ms >= SILENT_MS:
+                    self._silent, self._silent_until_ms = target, failed_ms + AVOID_MS
                 self._turn_from(target)
             except QuorateError as error:
                 if isinstance(error, BadConfiguration) and target not in self._addresses:
@@ -261,5 +268,9 @@ class GroupClient:
         """Ask the next address, unless somebody has already turned."""
         if self._target == target:
             known = target in self._addresses
-            position = self._addresses.index(target) if known else -1
-            self._target = self._addresses[(position + 1) % len(self._addresses)]
+            position = self._addresses.index(target) + 1 if known else 0
+            turned = [*self._addresses[position:], *self._addresses[:position]]
+            self._target = next((a for a in turned if not self._avoids(a)), turned[0])
+
+    def _avoids(self, address: str) -> bool:
+        return address == self._silent and self._world.clock.monotonic_ms() < self._silent_until_ms

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from quorate.base.errors import QuorateError, Unavailable
 from quorate.base.ids import GroupId
+from quorate.base.sometimes import sometimes
 from quorate.raft.core.events import ReadReady
 from quorate.raft.driver import Driver
 from quorate.runtime.ports import Timer, World
@@ -98,7 +99,9 @@ class Reads:
         self._timer = None
         unknown = [number for number, read in self._reads.items() if read.index is None]
         late = [number for number in unknown if self._reads[number].asked >= GIVE_UP_AFTER]
-        self._fail(late, lambda: Unavailable("no leader said what a follower may answer"))
+        if unknown:
+            sometimes("read asked again")
+        self._fail(late, lambda: Unavailable("nobody said in time from which entry on to answer"))
         for number in unknown:
             if (read := self._reads.get(number)) is not None:
                 read.asked += 1

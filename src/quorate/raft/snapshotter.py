@@ -43,6 +43,8 @@ COMPACT_ENTRIES = 4096
 """Cut, and freed, in one turn."""
 MAX_GROWTH = 8
 """A large state is written less often: the log may grow to this many times its usual bound."""
+INSTALL_AGAIN_MS = 5_000
+"""After one that could not be kept; the leader offers it with every heartbeat."""
 RETRY_BYTES = 4
 """After a snapshot that met a full disk the next is tried when a fourth of the bound has come."""
 
@@ -140,6 +142,7 @@ class Snapshotter:
                 snapshot = await self._store.receive(offer, fetch)
             except (DiskFull, CorruptData, BadConfiguration) as error:
                 self._world.trace.error(f"snapshot of group {self._group}: {error.message}")
+                await self._world.clock.sleep(INSTALL_AGAIN_MS)
             except (Unavailable, ProtocolError) as error:  # DiskFailed stops the process
                 sometimes("snapshot transfer interrupted")
                 self._world.trace.event("snapshot interrupted", group=self._group, why=error)

@@ -65,8 +65,15 @@ MESSAGES: st.SearchStrategy[Message] = st.one_of(
     st.builds(TimeoutNow, TERMS),
 )
 SENDERS = st.sampled_from((TWO, THREE, ME, ReplicaId(7)))
-LED = [0, (TWO, VoteReply(1, True, True)), 1, (TWO, VoteReply(1, True)), 1, 2, 2]
-"""It becomes leader of term 1 and proposes."""
+LED = [
+    0,
+    (TWO, VoteReply(1, True, True)),
+    1,
+    (TWO, VoteReply(1, True)),
+    *(1, 2, 2),
+    (TWO, AppendReply(1, True, 1, round=1)),
+]
+"""It becomes leader of term 1 and proposes; one follower has its first entry."""
 FOLLOWED = [
     (TWO, AppendRequest(1, 0, 0, 3, [Entry(index, 1, 1, b"first") for index in range(1, 5)], 1)),
     1,
@@ -133,10 +140,15 @@ TO_A_FOLLOWER: dict[str, tuple[ReplicaId, Message]] = {
         TWO,
         InstallSnapshot(3, Snapshot(SnapshotId(GROUP, 2, 2, TWO), 5, 100), 1),
     ),
+    "a snapshot that goes back in terms": (
+        TWO,
+        InstallSnapshot(3, Snapshot(SnapshotId(GROUP, 9, 0, TWO), 5, 100), 1),
+    ),
 }
 TO_A_LEADER: dict[str, tuple[ReplicaId, Message]] = {
     "a second leader of one term": (TWO, an_append()),
     "a match beyond the log": (TWO, AppendReply(1, True, 99, round=1)),
+    "a refusal of what was never sent": (TWO, AppendReply(1, False, 0, 99, 0, 99, round=1)),
     "an answer to a round that was not": (TWO, AppendReply(1, True, 1, round=9)),
     "an installation of a round that was not": (TWO, InstallReply(1, 9)),
 }

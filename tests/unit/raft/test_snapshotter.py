@@ -362,3 +362,17 @@ def test_a_log_that_was_cut_beyond_the_snapshots_that_are_left_keeps_its_node_ou
         assert "log of group 1 was cut at" in error.message
         assert "add it to the cluster as a new member" in error.message
         assert run.status(run.leader).replica != ReplicaId(0)
+
+
+def test_what_cannot_be_installed_is_not_tried_again_with_every_heartbeat() -> None:
+    """Each time all of it would be fetched, and an operator told."""
+    with Run(8, LARGE) as run:
+        name = with_one_behind(run)
+        disk = run.simulation.machine(name).disk
+        disk.faults.capacity_bytes = disk.used_bytes + SEGMENT_BYTES * 3
+        run.cluster.start(name)
+        run.simulation.run_for(8_000)
+        told = [line for line in run.simulation.trace.recent if "There is no room" in line]
+        assert 1 <= len(told) <= 3
+        disk.faults.capacity_bytes += 1 << 30
+        run.wait(run.all_equal)

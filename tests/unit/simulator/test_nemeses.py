@@ -294,8 +294,18 @@ def test_a_flipped_bit_is_found_when_the_node_starts() -> None:
         assert isinstance(at.process("n2").error, Damaged)
 
 
-def test_in_a_storm_nobody_but_the_hub_is_heard_and_the_hub_keeps_dying() -> None:
-    storm = Storm(at_ms=BEGIN_MS, for_ms=1_000, number=1, target="n1", strikes=5)
+@pytest.mark.parametrize("by_power_loss", [False, True])
+def test_in_a_storm_nobody_but_the_hub_is_heard_and_the_hub_keeps_dying(
+    by_power_loss: bool,
+) -> None:
+    storm = Storm(
+        at_ms=BEGIN_MS,
+        for_ms=1_000,
+        number=1,
+        target="n1",
+        strikes=5,
+        by_power_loss=by_power_loss,
+    )
     with arena(storm) as at:
         first = at.process("n1")
         at.until(MIDDLE_MS)

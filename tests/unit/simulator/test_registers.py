@@ -82,13 +82,13 @@ def test_a_snapshot_is_frozen_and_restores_state_and_digest() -> None:
 
 
 def run(machine: type[Registers] = Registers, **options: Any) -> RegistersWorkload:
-    """Six seconds of four clients on a cluster that nothing happens to."""
+    """Some seconds of four clients on a cluster that nothing happens to."""
     with Simulation(11) as simulation:
         cluster = RaftCluster(simulation, 3, 2, machine=machine)
         load = RegistersWorkload(cluster, 4, random.Random(1), **options)
         cluster.found()
         load.begin()
-        simulation.run_for(6_000)
+        simulation.run_for(2_000)
         load.finish()
     return load
 

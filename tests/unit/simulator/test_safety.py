@@ -404,6 +404,15 @@ def test_what_was_acknowledged_may_be_replaced_or_stand_in_a_snapshot() -> None:
     see(again, cut)
 
 
+def test_what_its_leader_was_told_is_there_is_not_removed_in_the_same_term() -> None:
+    checker = SafetyChecker()
+    replica = acknowledged(checker, [1, 2, 2], term=2, index=3)
+    replica.log.append([entry(2, 2)])
+    replica.durable_index = 2
+    with pytest.raises(Bug, match="Log Matching: 1 removes entry 2, which it has acknowledged"):
+        see(checker, replica, entry(2, 2))
+
+
 # Leader Lease.
 
 
@@ -436,7 +445,7 @@ def test_a_lease_that_is_renewed_after_the_next_election_is_seen() -> None:
         see(checker, replica)
 
 
-def test_a_lease_that_is_over_or_revoked_is_in_nobodys_way() -> None:
+def test_a_lease_that_is_over_revoked_or_unused_is_in_nobodys_way() -> None:
     checker = SafetyChecker(clock)
     see(checker, lessor(1_000))
     see(checker, leader_called(TWO, [1], term=3))
@@ -446,6 +455,11 @@ def test_a_lease_that_is_over_or_revoked_is_in_nobodys_way() -> None:
     see(again, replica)
     see(again, leader_called(TWO, [1], term=3))
     see(again, replica)
+    unused = SafetyChecker(clock)
+    replica = leader([1], term=2)
+    replica.lease_until_ms = 2_000
+    see(unused, replica)
+    see(unused, leader_called(TWO, [1], term=3))
 
 
 # Whole runs of pure cores, seen step by step.

@@ -191,8 +191,14 @@ class Replica:
 
     @property
     def successor(self) -> ReplicaId:
-        """The follower that a leader would hand over to: who has most."""
-        return max(self.peers, key=lambda peer: self.progress[peer].match_index)
+        """The follower that a leader would hand over to: who has most, and of these who answered
+        last (on an idle group, one that is dead may have as much as the others)."""
+
+        def fitness(peer: ReplicaId) -> tuple[int, float]:
+            progress = self.progress[peer]
+            return progress.match_index, progress.answered_ms
+
+        return max(self.peers, key=fitness)
 
     def disk_stalls(self, now_ms: float) -> bool:
         """A write has been under way for longer than a leader may be silent."""

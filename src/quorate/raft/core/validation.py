@@ -34,14 +34,7 @@ def refusal(replica: Replica, sender: ReplicaId, message: Message) -> str | None
         case InstallSnapshot(term, snapshot):
             if snapshot.id.term > term:
                 return f"a snapshot of term {snapshot.id.term}, in term {term}"
-            known = replica.log.term(snapshot.id.index)
-            committed = snapshot.id.index <= replica.commit_index and term >= replica.term
-            if committed and known not in (None, snapshot.id.term):
-                return (
-                    f"a snapshot whose entry {snapshot.id.index} is of term {snapshot.id.term}:"
-                    f" the one of term {known} is committed"
-                )
-            return _two_leaders(replica, sender, term)
+            return _another_history(replica, message) or _two_leaders(replica, sender, term)
         case VoteRequest(term, _, last_log_term):
             if last_log_term > term:
                 return f"a log that ends in term {last_log_term}, in term {term}"
@@ -89,12 +82,28 @@ def _against_commitment(replica: Replica, request: AppendRequest) -> str | None:
     return None
 
 
+def _another_history(replica: Replica, message: InstallSnapshot) -> str | None:
+    """A snapshot stands for what is committed here, and terms never decrease along a log."""
+    snapshot = message.snapshot.id
+    index = min(snapshot.index, replica.commit_index)
+    known = replica.log.term(index)
+    if message.term < replica.term or known is None:
+        return None
+    if snapshot.term < known or (snapshot.term > known and snapshot.index == index):
+        return (
+            f"a snapshot that ends with entry {snapshot.index} of term {snapshot.term}: entry"
+            f" {index} of term {known} is committed"
+        )
+    return None
+
+
 def _unfounded(replica: Replica, reply: AppendReply | InstallReply) -> str | None:
     """An answer to what its leader never said."""
     if replica.role is not Role.LEADER or reply.term != replica.term:
         return None
     if reply.round > replica.round:
         return f"an answer to round {reply.round} of {replica.round}"
-    if isinstance(reply, AppendReply) and reply.match_index > replica.log.last_index:
-        return f"a match at {reply.match_index}, and the log ends at {replica.log.last_index}"
+    last_index = replica.log.last_index
+    if isinstance(reply, AppendReply) and max(reply.match_index, reply.prev_log_index) > last_index:
+        return f"an answer about {reply}, and the log ends at {last_index}"
     return None

@@ -14,7 +14,7 @@ once an election.
 And, on the wire, what these rest on:
 * One vote in a term, also over a crash.
 * Persistent state (figure 2): a replica that comes back has the term that it has spoken of, and
-  the entries that it has acknowledged.
+  the entries that it has acknowledged.  Nor does it remove those while their leader leads.
 * Leader Lease: once somebody was elected no earlier leader has a lease, by its own clock (thesis
   §6.4.1).
 
@@ -38,6 +38,19 @@ from quorate.raft.messages import Envelope, RaftMessages
 
 
 @dataclass(slots=True)
+class _Promises:
+    """What a replica has told its leaders."""
+
+    term: int = 0
+    """The last that it has answered in."""
+    matched_index: int = 0
+    """What it has acknowledged in this term."""
+    index: int = 0
+    """The last entry that it has acknowledged in any term and not replaced since."""
+    entry_term: int = 0
+
+
+@dataclass(slots=True)
 class _GroupHistory:
     """What has been seen of one group since the beginning."""
 
@@ -48,9 +61,9 @@ class _GroupHistory:
     last_applied: int = 0
     """The highest index that anybody has applied."""
     votes: dict[tuple[int, ReplicaId], ReplicaId] = field(default_factory=dict)
-    acknowledged: dict[ReplicaId, tuple[int, int, int]] = field(default_factory=dict)
-    """The term that a replica has answered in, and index and term of the last entry that it has
-    acknowledged and not replaced since."""
+    promises: defaultdict[ReplicaId, _Promises] = field(
+        default_factory=lambda: defaultdict(_Promises)
+    )
 
 
 class SafetyChecker:
@@ -89,7 +102,7 @@ class SafetyChecker:
         now = summary(replica)
         history = self._groups[group]
         base = replica.log.base.index
-        if now.role is Role.LEADER and replica.timing.lease:
+        if now.role is Role.LEADER:
             self._lease_is_over(history, replica)
         was_leader, committed = False, 0
         if known is not None and known[0] is replica:  # the same life, not a restart
@@ -114,25 +127,31 @@ class SafetyChecker:
 
     def _has_kept(self, history: _GroupHistory, replica: Replica, effects: Effects) -> None:
         """It has just taken the first step of a new life."""
-        term, index, entry_term = history.acknowledged.get(replica.replica, (0, 0, 0))
+        promised = history.promises[replica.replica]
+        index, term = promised.index, promised.entry_term
         check(
-            replica.term >= term,
-            f"Persistent state: {replica.replica} has answered in term {term}, and came back in"
-            f" term {replica.term}",
+            replica.term >= promised.term,
+            f"Persistent state: {replica.replica} has answered in term {promised.term}, and came"
+            f" back in term {replica.term}",
         )
         replaced = effects.entries and effects.entries[0].index <= index
         check(
-            replaced or index <= replica.log.base.index or replica.log.term(index) == entry_term,
-            f"Persistent state: {replica.replica} has acknowledged entry {index} of term"
-            f" {entry_term}, and came back without it",
+            replaced or index <= replica.log.base.index or replica.log.term(index) == term,
+            f"Persistent state: {replica.replica} has acknowledged entry {index} of term {term},"
+            " and came back without it",
         )
 
     def _replaced(self, history: _GroupHistory, replica: Replica, first: int) -> None:
         """Its log is another from ``first`` on."""
-        term, index, _ = history.acknowledged.get(replica.replica, (0, 0, 0))
-        if first <= index:
-            last = first - 1
-            history.acknowledged[replica.replica] = (term, last, replica.log.term(last) or 0)
+        promised = history.promises[replica.replica]
+        if first > promised.index:
+            return
+        check(
+            replica.term > promised.term or first > promised.matched_index,
+            f"Log Matching: {replica.replica} removes entry {first}, which it has acknowledged to"
+            f" the leader of the same term {promised.term}",
+        )
+        promised.index, promised.entry_term = first - 1, replica.log.term(first - 1) or 0
 
     def _look(self, group: GroupId, replica: Replica) -> None:
         known = self._last.get(replica.replica)
@@ -167,13 +186,15 @@ class SafetyChecker:
                 )
         others = [self._last[peer][0] for peer in replica.peers if peer in self._last]
         for other in others:
-            if other.role is Role.LEADER:
+            if other.role is Role.LEADER and other.timing.lease:
                 self._lease_is_over(history, other)
 
     def _lease_is_over(self, history: _GroupHistory, replica: Replica) -> None:
         """Of a leader, if another was elected after it."""
+        if not replica.timing.lease or replica.lease_revoked or self._clock is None:
+            return
         newest = max(history.leaders, default=0)
-        if newest > replica.term and not replica.lease_revoked and self._clock is not None:
+        if newest > replica.term:
             left_ms = replica.lease_until_ms - self._clock(replica.replica)
             check(
                 left_ms <= 0,
@@ -245,8 +266,9 @@ class SafetyChecker:
         known = self._last.get(envelope.sender)
         if known is None or known[1].term != term:
             return
-        acknowledged = self._groups[envelope.group].acknowledged
-        _, seen_index, entry_term = acknowledged.get(envelope.sender, (0, 0, 0))
-        if index > seen_index:
-            seen_index, entry_term = index, known[0].log.term(index) or 0
-        acknowledged[envelope.sender] = (term, seen_index, entry_term)
+        promised = self._groups[envelope.group].promises[envelope.sender]
+        if term > promised.term:
+            promised.term, promised.matched_index = term, 0
+        promised.matched_index = max(promised.matched_index, index)
+        if index > promised.index:
+            promised.index, promised.entry_term = index, known[0].log.term(index) or 0

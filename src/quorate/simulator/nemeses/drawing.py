@@ -35,7 +35,7 @@ BEGIN_MS = 500
 QUIET_MS = 2_000
 """Nothing begins so shortly before the faults end."""
 STORM_MS = 8_000
-WEIGHTS = {"kill": 5, "power loss": 4, "pause": 3, "transfer": 4, "full disk": 0.5}
+WEIGHTS = {"kill": 5, "power loss": 4, "pause": 5, "transfer": 4, "full disk": 0.5}
 """How often a kind is drawn; 1 for those that are not here."""
 
 
@@ -94,8 +94,13 @@ class _Drawing:
         )
 
     def storm(self) -> AnyFault:
-        hub = self._rng.choice(self._options.names)
-        return Storm(at_ms=BEGIN_MS, for_ms=STORM_MS, target=hub, strikes=10)
+        return Storm(
+            at_ms=BEGIN_MS,
+            for_ms=STORM_MS,
+            target=self._rng.choice(self._options.names),
+            strikes=10,
+            by_power_loss=self._rng.random() < 0.5,
+        )
 
     def fault(self, kind: str, at_ms: int) -> AnyFault:
         """One of ``kind``, which ends by itself."""
@@ -132,6 +137,8 @@ class _Drawing:
                 return PowerLoss(at_ms=at_ms, for_ms=down_ms, target=whom)
             case "pause":
                 for_ms = int(rng.choice((100, 800, 4_000)) * (0.2 + rng.random()))
+                if rng.random() < 0.5:  # a leader that was paused does not know that it is none
+                    target = f"leader {rng.randint(1, self._options.groups)}"
                 return Pause(at_ms=at_ms, for_ms=for_ms, target=target, role=self._role())
             case "reset":
                 return Reset(at_ms=at_ms, for_ms=0, target=target)

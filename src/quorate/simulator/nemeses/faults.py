@@ -171,6 +171,7 @@ class Storm(Fault, frozen=True, tag="storm"):
 
     target: str
     strikes: int
+    by_power_loss: bool = False
 
 
 class Transfer(Fault, frozen=True, tag="transfer"):

@@ -295,7 +295,10 @@ class Nemesis:
         def strike(down_ms: float) -> None:
             if fault.number not in self._cuts:
                 return  # it is over
-            undo = self._fell([hub], self._cluster.roles, self._cluster.kill)
+            if fault.by_power_loss:
+                undo = self._lose_power([hub])
+            else:
+                undo = self._fell([hub], self._cluster.roles, self._cluster.kill)
             if undo is not None:
                 self._at(rng.uniform(0, down_ms), undo)
 

@@ -80,7 +80,7 @@ def draw_options(rng: random.Random, operations: tuple[str, ...] = ()) -> Option
         delay_ms=(10.0, 60.0) if storm else rng.choice(((0.1, 1.0), (0.5, 5.0), (1.0, 25.0))),
         # Slow ones more often: what was acknowledged too early stays so for longer.
         sync_ms=rng.choice(((0.2, 1.0), (0.5, 5.0), (5.0, 30.0), (5.0, 30.0))),
-        timing=Timing(50, 300 if storm else rng.choice((150, 300)), lease=rng.random() < 0.3),
+        timing=Timing(50, 300 if storm else rng.choice((150, 300)), lease=rng.random() < 0.4),
         limits=_draw_limits(rng),
         kinds=kinds,
         down_ms=(50, 300, 1_500),

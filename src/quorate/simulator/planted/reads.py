@@ -1,21 +1,15 @@
 """Planted bugs of reads and leases: Raft §8, thesis §3.10 and §6.4."""
 
-from collections.abc import Callable, Sequence
-
 from quorate.base.ids import ReplicaId
 from quorate.raft.core import reads, transfer
-from quorate.raft.core.entries import HardState, Snapshot
 from quorate.raft.core.events import Effects, ReadReady
-from quorate.raft.core.log import Log
 from quorate.raft.core.replica import Replica
-from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.reads import Reads
 from quorate.simulator.planted.patching import PlantedBug
 
 _admit = reads._admit
 _rounds_answered = reads.rounds_answered
 _hand_over = transfer.hand_over
-_begin = Replica.__init__
 _ready = Reads.ready
 
 
@@ -58,34 +52,6 @@ def _keep_the_lease(replica: Replica, out: Effects) -> None:
     replica.lease_revoked = False
 
 
-def _owe_nobody(
-    self: Replica,
-    replica: ReplicaId,
-    voters: Sequence[ReplicaId],
-    log: Log,
-    hard_state: HardState,
-    *,
-    now_ms: float,
-    draw: Callable[[], float],
-    timing: Timing,
-    limits: Limits,
-    snapshot: Snapshot | None = None,
-) -> None:
-    _begin(
-        self,
-        replica,
-        voters,
-        log,
-        hard_state,
-        now_ms=now_ms,
-        draw=draw,
-        timing=timing,
-        limits=limits,
-        snapshot=snapshot,
-    )
-    self.last_contact_ms = float("-inf")
-
-
 def _do_not_wait(self: Reads, ready: list[ReadReady], last_applied: int) -> None:
     _ready(self, ready, 1 << 62)
 
@@ -115,11 +81,6 @@ BUGS = (
         "lease kept after transfer",
         "a leader that has asked another to take over goes on trusting its lease",
         ((transfer, "hand_over", _keep_the_lease),),
-    ),
-    PlantedBug(
-        "lease forgotten at a restart",
-        "a voter that comes back does not wait out the lease it may have granted",
-        ((Replica, "__init__", _owe_nobody),),
     ),
     PlantedBug(
         "follower read before it is applied",
