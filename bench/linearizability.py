@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from histories import made
 
 CLIENTS, OPERATIONS = 20, 10_000
-LIMIT_S = 20.0
+LIMIT_S = 10.0
 VALUES = {"unique": 1_000_000, "few": 5}
 SHAPES = [
     (keys, lost, wrong) for keys in (100, 5, 1) for lost in (0.0, 0.02) for wrong in (False, True)

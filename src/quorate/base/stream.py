@@ -22,17 +22,17 @@ def pack_records(records: Iterable[bytes]) -> Iterator[bytes]:
 def unpack_records(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The records of a stream that was cut into ``pieces``; raises ``CorruptData`` if it is cut
     short."""
-    buffer = bytearray()
+    buffer = b""
     for piece in pieces:
-        buffer += piece
-        start = 0
-        while len(buffer) - start >= _LENGTH_BYTES:
-            end = start + _LENGTH_BYTES + int.from_bytes(buffer[start : start + 4], "big")
-            if len(buffer) < end:
+        buffer = buffer + piece if buffer else piece
+        start, size = 0, len(buffer)
+        while (body := start + _LENGTH_BYTES) <= size:
+            end = body + int.from_bytes(buffer[start:body], "big")
+            if end > size:
                 break
-            yield bytes(buffer[start + _LENGTH_BYTES : end])
+            yield buffer[body:end]
             start = end
-        del buffer[:start]
+        buffer = buffer[start:]
     if buffer:
         raise CorruptData("a snapshot ends in the middle of a record; fetch it again")
 

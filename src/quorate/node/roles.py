@@ -23,7 +23,7 @@ from quorate.node.identity import NodeIdentity
 from quorate.node.messages import DescribeNode, NodeDescription, NodeEntry
 from quorate.node.reports import RunningProcess
 from quorate.raft.client import GroupClient
-from quorate.raft.core.settings import Timing
+from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.observer import Observer
 from quorate.raft.wal import SEGMENT_BYTES
@@ -53,6 +53,8 @@ class Setting:
     doors: Mapping[NodeId, Address]
     """The ``rpc`` addresses of all machines."""
     timing: Timing
+    limits: Limits | None = None
+    """Of what a replica keeps; ``None``: the usual."""
     tasks: int = 1
     """Map and reduce tasks that a worker runs at once."""
     processes: Callable[[], list[RunningProcess]] = _no_processes
@@ -105,6 +107,7 @@ async def start_raft(setting: Setting) -> Role:
         },
         rpc,
         timing=setting.timing,
+        limits=setting.limits,
         segment_bytes=setting.segment_bytes,
         observer=setting.observer,
     )

@@ -14,11 +14,8 @@ Rules:
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TypeVar
-
-import msgspec
 
 from quorate.base.check import check
 from quorate.base.codec import Command, Query, decode, encode, reply_type, result_of
@@ -39,6 +36,7 @@ from quorate.raft.core.replica import Replica, Role
 from quorate.raft.driver import Driver
 from quorate.raft.messages import GroupStatus
 from quorate.raft.observer import Observer
+from quorate.raft.proposals import Answer, LogBatch, Proposals
 from quorate.raft.reads import Reads, Waiting
 from quorate.raft.sessions import SessionMachine, wrap
 from quorate.raft.snapshots import SnapshotStore
@@ -51,30 +49,25 @@ MAX_WAITING = 8192
 """Commands and queries that wait for their entry; more are refused with ``Overloaded``."""
 MAX_WAITING_BYTES = 64 << 20
 """Of the commands among them; the same bound."""
-MAX_BATCH_COMMANDS = 512
-MAX_BATCH_BYTES = 256 * 1024
 APPLY_A_TURN = 512
 APPLY_TURN_MS = 3.0
 """Entries and their commands, and time; the last entry of a turn may go beyond them."""
 TICK_RETRY_MS = 200
 
 
-class LogBatch(msgspec.Struct, array_like=True):
-    """The data of a ``COMMAND`` entry."""
+class _Awaited:
+    """An ``Answer`` for who awaits one command here."""
 
-    time_ms: int
-    """The proposer's clock, milliseconds since 1970."""
-    commands: list[bytes]
-    """Encoded ``WrappedCommand`` values (raft/sessions.py)."""
+    def __init__(self) -> None:
+        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
+    def resolve(self, value: list[bytes]) -> None:
+        if not self.future.done():
+            self.future.set_result(value[0])
 
-@dataclass(slots=True)
-class _Proposed:
-    """Those who wait for one entry: a future for each of its commands."""
-
-    term: int
-    command_bytes: int
-    commands: list["asyncio.Future[bytes]"]
+    def fail(self, error: QuorateError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Group:
@@ -105,14 +98,8 @@ class Group:
         self.time_ms = 0
         self._time_since_ms = 0.0
         """When (monotonic) log time became ``time_ms`` here."""
-        self._queue: list[bytes] = []
-        """Commands that came in this turn."""
-        self._queue_futures: list[asyncio.Future[bytes]] = []
+        self._proposals = Proposals()
         self._queries: list[Waiting] = []
-        self._proposed: dict[int, _Proposed] = {}
-        self._proposed_count = 0
-        self._command_bytes = 0
-        """Of all commands that are not yet answered."""
         self._reads = Reads(world, driver, group, sessions.query)
         self._snapshotter = Snapshotter(
             world, driver, group, sessions, replica, addresses, store, caller, self._restored
@@ -222,21 +209,22 @@ class Group:
 
     def submit(self, command: bytes) -> "asyncio.Future[bytes]":
         """An encoded ``WrappedCommand``; the future gives its encoded ``Outcome``."""
+        answer = _Awaited()
+        self.submit_all([command], answer)
+        return answer.future
+
+    def submit_all(self, commands: Sequence[bytes], answer: Answer) -> None:
+        """Encoded ``WrappedCommand`` values, in order; ``answer`` gets their encoded outcomes."""
         self._require_leading()
-        self._admit(len(command))
-        self._command_bytes += len(command)
-        if not self._queue:
+        self._admit(len(commands), sum(map(len, commands)))
+        if self._proposals.add(commands, answer):
             self._later("propose", self._propose)
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._queue.append(command)
-        self._queue_futures.append(future)
-        return future
 
     def ask(self, query: bytes | None, *, anywhere: bool = False) -> "asyncio.Future[bytes]":
         """An encoded query, or ``None`` for a barrier; ``anywhere``: also where nobody leads."""
         if not anywhere:
             self._require_leading()
-        self._admit(0)
+        self._admit(1, 0)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         if not self._queries:
             self._later("read", self._read)
@@ -247,13 +235,13 @@ class Group:
         if self._replica.role is not Role.LEADER:
             raise self._not_leader()
 
-    def _admit(self, command_bytes: int) -> None:
-        waiting = self._proposed_count + len(self._queue) + self._reads.count + len(self._queries)
-        waiting_bytes = self._command_bytes + command_bytes
-        if waiting >= MAX_WAITING or waiting_bytes > MAX_WAITING_BYTES:
+    def _admit(self, count: int, command_bytes: int) -> None:
+        waiting = self._proposals.count + self._reads.count + len(self._queries)
+        waiting_bytes = self._proposals.bytes
+        if waiting + count > MAX_WAITING or waiting_bytes + command_bytes > MAX_WAITING_BYTES:
             raise Overloaded(
                 f"group {self.name} has {waiting} requests waiting, with commands of"
-                f" {self._command_bytes} bytes; try again later"
+                f" {waiting_bytes} bytes; try again later"
             )
 
     def _not_leader(self) -> NotLeader:
@@ -289,21 +277,14 @@ class Group:
 
     def _propose(self) -> None:
         """All commands that came in this turn, as few entries as their bounds allow."""
-        queue, self._queue = self._queue, []
-        futures, self._queue_futures = self._queue_futures, []
-        batches = _cut(queue)
         now_ms = self._now_ms()
-        data = [encode(LogBatch(now_ms, queue[batch])) for batch in batches]
-        first = self._driver.propose(self.group, data)
-        if first is None:
-            self._command_bytes -= sum(map(len, queue))
-            for future in futures:
-                _fail(future, self._not_leader())
-            return
-        for index, batch in enumerate(batches, first):
-            command_bytes = sum(map(len, queue[batch]))
-            self._proposed[index] = _Proposed(self.term, command_bytes, futures[batch])
-        self._proposed_count += len(futures)
+
+        def append(batches: list[list[bytes]]) -> int | None:
+            data = [encode(LogBatch(now_ms, batch)) for batch in batches]
+            return self._driver.propose(self.group, data)
+
+        for refused in self._proposals.propose(self.term, append):
+            refused.fail(self._not_leader())
 
     # Entries come out.
 
@@ -342,12 +323,9 @@ class Group:
         self._later("apply", self._apply)
 
     def _step_down(self) -> None:
-        proposed, self._proposed = self._proposed, {}
-        self._proposed_count = 0
-        for entry in proposed.values():
-            self._command_bytes -= entry.command_bytes
-            for future in entry.commands:
-                _fail(future, Maybe(f"group {self.name} changed its leader; ask the next one"))
+        self._proposals.fail(
+            lambda: Maybe(f"group {self.name} changed its leader; ask the next one")
+        )
         self._reads.fail(self._not_leader)
         waiting, self._stepped_down = self._stepped_down, []
         for stepped_down in waiting:
@@ -398,16 +376,7 @@ class Group:
         if self._observer is not None:
             digest = self._sessions.digest()
             self._observer.applied(self.group, self._replica.replica, entry, digest)
-        proposed = self._proposed.pop(entry.index, None)
-        if proposed is None:
-            return len(replies)
-        # Only a follower's log is replaced, and a leader that steps down lets nobody wait.
-        check(proposed.term == entry.term, "another entry took the place of a proposal")
-        self._proposed_count -= len(proposed.commands)
-        self._command_bytes -= proposed.command_bytes
-        for future, reply in zip(proposed.commands, replies, strict=True):
-            if not future.done():
-                future.set_result(reply)
+        self._proposals.applied(entry.index, entry.term, replies)
         return len(replies)
 
     # Log time: deadlines inside the state are judged by a tick.
@@ -442,21 +411,3 @@ class Group:
         # Until that entry is applied the deadline stands: look again soon, not at once.
         self._tick_ms = deadline_ms
         self._tick_timer = self._world.clock.call_later(TICK_RETRY_MS, self._tick)
-
-
-def _cut(queue: list[bytes]) -> list[slice]:
-    """All of ``queue`` in order, in batches within the bounds of one entry."""
-    batches: list[slice] = []
-    start = size = 0
-    for end, command_bytes in enumerate(map(len, queue)):
-        size += command_bytes
-        if end > start and (end - start >= MAX_BATCH_COMMANDS or size > MAX_BATCH_BYTES):
-            batches.append(slice(start, end))
-            start, size = end, command_bytes
-    batches.append(slice(start, len(queue)))
-    return batches
-
-
-def _fail(future: "asyncio.Future[bytes]", error: QuorateError) -> None:
-    if not future.done():
-        future.set_exception(error)

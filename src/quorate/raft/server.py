@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from quorate.base.codec import Notice, Request
-from quorate.base.errors import BadInput, Maybe, NotFound, ProtocolError, QuorateError
+from quorate.base.errors import BadInput, NotFound, ProtocolError
 from quorate.base.ids import GroupId
 from quorate.raft.driver import Driver
 from quorate.raft.group import Group
@@ -22,7 +22,7 @@ from quorate.raft.messages import (
 from quorate.raft.sessions import admit
 from quorate.raft.snapshots import SnapshotStore
 from quorate.rpc.handshake import Identity
-from quorate.rpc.server import Bulk, Call, Handler
+from quorate.rpc.server import Answer, Bulk, Call, Handler
 
 
 class RaftServer:
@@ -44,22 +44,14 @@ class RaftServer:
             RaftMessages: self._receive
         }
 
-    def _propose(self, request: Propose, call: Call) -> "asyncio.Future[list[bytes]]":
-        commands, group = request.commands, self._group(request.group)
+    def _propose(self, request: Propose, call: Call) -> Answer:
+        commands = request.commands
         if not 0 < len(commands) <= MAX_PROPOSED:
             raise BadInput(f"{len(commands)} commands; one request takes 1 to {MAX_PROPOSED}")
         for command in commands:
             admit(command)
-        outcomes = [group.submit(commands[0])]
-        refused: QuorateError | None = None
-        try:
-            for command in commands[1:]:
-                outcomes.append(group.submit(command))
-        except QuorateError as error:  # there is room for the first of them only
-            refused = error
-        answer: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
-        # They came in one turn, so they come out in order: when the last is there, all are.
-        outcomes[-1].add_done_callback(lambda _: _answer(answer, outcomes, refused))
+        answer = Answer()
+        self._group(request.group).submit_all(commands, answer)
         return answer
 
     def _ask(self, request: Ask, call: Call) -> "asyncio.Future[bytes]":
@@ -86,20 +78,3 @@ class RaftServer:
         if found is None:
             raise NotFound(f"group {group} has no replica on this node")
         return found
-
-
-def _answer(
-    answer: "asyncio.Future[list[bytes]]",
-    outcomes: "list[asyncio.Future[bytes]]",
-    refused: QuorateError | None,
-) -> None:
-    """All outcomes, or why there is one that nobody knows."""
-    errors = [error for outcome in outcomes if (error := outcome.exception()) is not None]
-    if refused is not None:
-        errors.append(refused)
-    if not errors:
-        answer.set_result([outcome.result() for outcome in outcomes])
-    elif len(errors) == len(outcomes) and refused is None:
-        answer.set_exception(errors[0])
-    else:
-        answer.set_exception(Maybe(f"some of the commands may have been applied: {errors[-1]}"))

@@ -28,13 +28,34 @@ HIGH_BACKLOG_BYTES = 16 << 20
 """Above this, what wants to send waits until the transport's buffer is low again."""
 
 
+class Flusher:
+    """Lets what the connections of one owner send in a turn leave at its end: one callback of the
+    loop for all of them."""
+
+    __slots__ = ("_channels",)
+
+    def __init__(self) -> None:
+        self._channels: list[Channel] = []
+
+    def later(self, channel: "Channel") -> None:
+        if not self._channels:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._channels.append(channel)
+
+    def _flush(self) -> None:
+        channels, self._channels = self._channels, []
+        for channel in channels:
+            channel.flush()
+
+
 class Channel(ABC):
     """One end of a connection; a ``FrameReceiver``.  Each side says what it does with a frame."""
 
     connection: Connection
 
-    def __init__(self, world: World, bulk: bool) -> None:
+    def __init__(self, world: World, bulk: bool, flusher: Flusher) -> None:
         self.world = world
+        self._flusher = flusher
         self.closed = False
         self._bulk = bulk
         self._max_bytes = MAX_BULK_FRAME_BYTES if bulk else MAX_CONTROL_FRAME_BYTES
@@ -96,7 +117,7 @@ class Channel(ABC):
         """Let a frame leave at the end of this turn; ``BadInput`` if it is too large."""
         frame, size = encode_frame(kind, call_id, timeout_ms, body, payload, self._max_bytes)
         if not self._outbox:
-            asyncio.get_running_loop().call_soon(self.flush)
+            self._flusher.later(self)
         self._outbox.append(frame)
         self._outbox_bytes += size
 

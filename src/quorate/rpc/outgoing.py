@@ -28,7 +28,7 @@ from quorate.base.errors import (
 )
 from quorate.base.ids import Address
 from quorate.base.sometimes import sometimes
-from quorate.rpc.connection import Channel
+from quorate.rpc.connection import Channel, Flusher
 from quorate.rpc.deadlines import Deadlines
 from quorate.rpc.frames import (
     CONNECTION,
@@ -76,7 +76,7 @@ class ClientConnection(Channel):
         bulk: bool,
         on_end: "Callable[[ClientConnection], None]",
     ) -> None:
-        super().__init__(world, bulk)
+        super().__init__(world, bulk, Flusher())
         self._address = address
         self._identity = identity
         self._on_end = on_end

@@ -1,9 +1,9 @@
 """The answering side.
 
-A handler gets a request and what is known of the call, and returns the reply, a ``Bulk``, or a
-coroutine or future of either; a future costs no task.  What it raises crosses the network: a
-``QuorateError`` as its class, anything else as "internal error", with the traceback in the trace
-here.  A call is executed once, also where the network repeats its frame.  When the caller's
+A handler gets a request and what is known of the call, and returns the reply, a ``Bulk``, a
+coroutine or future of either, or an ``Answer``; a future costs no task, an ``Answer`` nothing.
+What it raises crosses the network: a ``QuorateError`` as its class, anything else as "internal
+error", with the traceback in the trace here.  A call is executed once, also where the network repeats its frame.  When the caller's
 deadline has passed, or its connection is gone, nobody waits for the answer: a coroutine is
 cancelled, and what a future still brings is dropped.  A notice's handler that raises
 ``ProtocolError`` costs the sender its connection.
@@ -32,7 +32,7 @@ from quorate.base.errors import (
     Unavailable,
 )
 from quorate.base.ids import Address
-from quorate.rpc.connection import HIGH_BACKLOG_BYTES, Channel
+from quorate.rpc.connection import HIGH_BACKLOG_BYTES, Channel, Flusher
 from quorate.rpc.deadlines import Deadlines
 from quorate.rpc.frames import (
     CONNECTION,
@@ -104,6 +104,36 @@ class _Work(msgspec.Struct):
         self.connection.finished(self, future)
 
 
+class Answer:
+    """What a handler returns that will answer in a later turn: a future without its costs.
+
+    Whoever has it calls ``resolve`` or ``fail``, once, and in no case within the handler.  There is
+    no deadline here: its owner answers in bounded time, whether anybody still waits or not.
+    """
+
+    __slots__ = ("_call_id", "_connection", "_number", "_request")
+
+    _connection: "_ServerConnection"
+    _number: int
+    _call_id: int
+    _request: type[Any]
+
+    def bind(
+        self, connection: "_ServerConnection", number: int, call_id: int, request: type[Any]
+    ) -> None:
+        """The call that waits for it."""
+        self._connection, self._number = connection, number
+        self._call_id, self._request = call_id, request
+
+    def resolve(self, value: object) -> None:
+        if self._connection.waits_no_more(self._number):
+            self._connection.reply(self._call_id, self._request, value)
+
+    def fail(self, error: QuorateError) -> None:
+        if self._connection.waits_no_more(self._number):
+            self._connection.reply_error(self._call_id, self._request, error)
+
+
 class _Messages:
     """Typed messages of one kind and what handles each."""
 
@@ -156,6 +186,7 @@ class RpcServer:
         self._listeners: list[Listener] = []
         self._connections: dict[int, _ServerConnection] = {}
         self._accepted = 0
+        self.flusher = Flusher()
 
     async def start(self, address: Address) -> Listener:
         """Listen at ``address``; raises ``BadConfiguration`` if that cannot be."""
@@ -181,7 +212,7 @@ class _ServerConnection(Channel):
     def __init__(
         self, server: RpcServer, connections: "dict[int, _ServerConnection]", number: int
     ) -> None:
-        super().__init__(server.world, bulk=False)
+        super().__init__(server.world, bulk=False, flusher=server.flusher)
         self._server = server
         self._requests = server.requests
         self._notices = server.notices
@@ -189,7 +220,7 @@ class _ServerConnection(Channel):
         self._connections = connections
         self._number = number
         self._peer: Identity | None = None
-        self._under_way: dict[int, _Work] = {}
+        self._under_way: dict[int, _Work | Answer] = {}
         self._payload_bytes = 0
         self._room_bytes: int | None = None
         self._last_work = 0
@@ -336,8 +367,13 @@ class _ServerConnection(Channel):
             try:
                 result = handler(request, call)
             except Exception as error:
-                self._reply_error(call_id, kind, error)
+                self.reply_error(call_id, kind, error)
                 return
+        if type(result) is Answer:
+            self._last_work = number = self._last_work + 1
+            self._under_way[number] = result
+            result.bind(self, number, call_id, kind)
+            return
         if isinstance(result, CoroutineType):
             work, result = result, self.world.spawn(_outcome(result), kind.__name__)
             # A task that is cancelled before it began never comes to its work.
@@ -345,7 +381,7 @@ class _ServerConnection(Channel):
         if isinstance(result, asyncio.Future):
             self._await(result, call_id, kind, len(payload), message.timeout_ms)
         else:
-            self._reply(call_id, kind, result)
+            self.reply(call_id, kind, result)
 
     def _overloaded(self, call_id: int, crowded: bool) -> None:
         if crowded:
@@ -381,10 +417,16 @@ class _ServerConnection(Channel):
     def _cancel(self, number: int) -> None:
         """Nobody waits for this answer any more."""
         work = self._under_way.pop(number)
+        if isinstance(work, Answer):
+            return
         self._payload_bytes -= work.payload_bytes
         # Not a plain future: whoever is to resolve it would meet a cancelled one.
         if isinstance(work.future, asyncio.Task):
             work.future.cancel()
+
+    def waits_no_more(self, number: int) -> bool:
+        """An answer is there: whether anybody has waited for it."""
+        return self._under_way.pop(number, None) is not None
 
     def finished(self, work: _Work, future: asyncio.Future[Any]) -> None:
         """The answer is there, or why there will be none."""
@@ -404,11 +446,11 @@ class _ServerConnection(Channel):
         elif wanted:
             self._payload_bytes -= work.payload_bytes
             if error is None:
-                self._reply(work.call_id, work.request, result)
+                self.reply(work.call_id, work.request, result)
             else:
-                self._reply_error(work.call_id, work.request, error)
+                self.reply_error(work.call_id, work.request, error)
 
-    def _reply(self, call_id: int, request: type[Any], result: object) -> None:
+    def reply(self, call_id: int, request: type[Any], result: object) -> None:
         payload: Sequence[Buffer] = ()
         if isinstance(result, Bulk):
             payload = result.payload if self._bulk else ()
@@ -416,9 +458,9 @@ class _ServerConnection(Channel):
         try:
             self.send(REPLY, call_id, 0, result, payload)
         except Exception as error:  # too large, or of a type that the codec does not know
-            self._reply_error(call_id, request, error)
+            self.reply_error(call_id, request, error)
 
-    def _reply_error(self, call_id: int, request: type[Any], error: BaseException) -> None:
+    def reply_error(self, call_id: int, request: type[Any], error: BaseException) -> None:
         if not isinstance(error, QuorateError):
             text = "".join(traceback.format_exception(error))
             self.world.trace.error(f"the handler of {name_of(request)} failed:\n{text}")

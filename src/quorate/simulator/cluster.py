@@ -235,6 +235,7 @@ class NodeCluster(Cluster):
         nodes: int = 3,
         *,
         timing: Timing | None = None,
+        limits: Limits | None = None,
         tasks: int = 2,
         cost: TaskCost | None = None,
     ) -> None:
@@ -242,6 +243,7 @@ class NodeCluster(Cluster):
         cluster = new_cluster_id(names, "5" * 24)
         super().__init__(simulation, cluster, names, sorted(GROUP_NAMES), list(ROLES))
         self._timing = timing or Timing()
+        self._limits = limits
         self._tasks = tasks
         self._cost = cost or TaskCost()
 
@@ -269,6 +271,7 @@ class NodeCluster(Cluster):
                 address(name, role),
                 {node_id(other): address(other) for other in self.names},
                 self._timing,
+                self._limits,
                 self._tasks,
                 observer=self.checker,
                 segment_bytes=SEGMENT_BYTES,

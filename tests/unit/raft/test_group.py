@@ -23,8 +23,9 @@ from quorate.raft.core.entries import Entry, EntryKind
 from quorate.raft.core.messages import AppendReply, AppendRequest, VoteReply
 from quorate.raft.core.replica import Role
 from quorate.raft.driver import Driver
-from quorate.raft.group import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, Group, LogBatch
+from quorate.raft.group import Group
 from quorate.raft.messages import Envelope, RaftMessages
+from quorate.raft.proposals import MAX_BATCH_BYTES, MAX_BATCH_COMMANDS, LogBatch
 from quorate.raft.sessions import SessionMachine, wrap
 from quorate.raft.snapshots import SnapshotStore
 from quorate.raft.wal import Wal
@@ -75,9 +76,7 @@ class Desk:
         addresses = {voter: Address(f"m{voter}:raft") for voter in self.replica.voters}
         rpc = RpcClient(world, Identity(CLUSTER, NodeId(1), "raft"))
         sessions = SessionMachine(self.machine)
-        self.group = Group(
-            world, self.driver, GROUP, sessions, self.replica, addresses, store, rpc
-        )
+        self.group = Group(world, self.driver, GROUP, sessions, self.replica, addresses, store, rpc)
 
     async def lead(self) -> None:
         """Win an election; with three voters, TWO is on our side and has the first entry."""

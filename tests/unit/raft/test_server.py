@@ -1,12 +1,10 @@
-"""The door for commands: several in one request, and what their caller is told."""
+"""The door for commands: several in one request, and what is refused there."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
-from quorate.base.errors import BadInput, Maybe, NotFound, NotLeader, Overloaded, QuorateError
+from quorate.base.errors import BadInput, NotFound
 from quorate.base.ids import ClusterId, GroupId, NodeId
 from quorate.raft.messages import MAX_PROPOSED, Propose
 from quorate.raft.server import RaftServer
@@ -19,78 +17,44 @@ CALL = Call(Identity(ClusterId(""), NodeId(0), "client"), 1_000, memoryview(b"")
 
 
 class Queue:
-    """Takes ``room`` commands, as a group does."""
+    """Takes commands, as a group does."""
 
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.commands: list[bytes] = []
-        self.futures: list[asyncio.Future[bytes]] = []
+    def __init__(self) -> None:
+        self.taken: list[tuple[list[bytes], Any]] = []
 
-    def submit(self, command: bytes) -> "asyncio.Future[bytes]":
-        if len(self.commands) >= self.room:
-            raise Overloaded("full")
-        self.commands.append(command)
-        self.futures.append(asyncio.get_running_loop().create_future())
-        return self.futures[-1]
+    def submit_all(self, commands: list[bytes], answer: Any) -> None:
+        self.taken.append((commands, answer))
 
 
-def proposed(
-    count: int, settle: Callable[[Queue], None], *, room: int = 1_000, group: GroupId = GROUP
-) -> list[bytes]:
-    """The answer to ``count`` commands, after ``settle`` has answered those that were taken."""
-
-    async def main() -> list[bytes]:
-        queue = Queue(room)
-        server = RaftServer(cast(Any, None), {GROUP: cast(Any, queue)}, cast(Any, None))
-        commands = [wrap(1, number, 0, b"x") for number in range(1, count + 1)]
-        answer: Any = server.requests[Propose](Propose(group, commands), CALL)
-        assert queue.commands == commands[:room]
-        settle(queue)
-        result: list[bytes] = await answer
-        return result
-
-    return asyncio.run(main())
+def propose(commands: list[bytes], group: GroupId = GROUP) -> list[tuple[list[bytes], Any]]:
+    """What is passed on; it must be passed on with the answer that the caller waits for."""
+    queue = Queue()
+    server = RaftServer(cast(Any, None), {GROUP: cast(Any, queue)}, cast(Any, None))
+    answer = server.requests[Propose](Propose(group, commands), CALL)
+    assert all(given is answer for _, given in queue.taken)
+    return queue.taken
 
 
-def fail(queue: Queue, error: QuorateError, first: int = 0) -> None:
-    for number, future in enumerate(queue.futures):
-        if number < first:
-            future.set_result(b"%d" % number)
-        else:
-            future.set_exception(error)
+def some(count: int) -> list[bytes]:
+    return [wrap(1, number, 0, b"x") for number in range(1, count + 1)]
 
 
-def answer_all(queue: Queue) -> None:
-    fail(queue, BadInput("there is none left to fail"), first=len(queue.futures))
-
-
-def test_each_command_of_a_request_has_its_outcome_in_their_order() -> None:
-    assert proposed(3, answer_all) == [b"0", b"1", b"2"]
-    assert len(proposed(MAX_PROPOSED, answer_all)) == MAX_PROPOSED
+def test_the_commands_of_a_request_are_passed_on_together_and_in_order() -> None:
+    for count in (1, 3, MAX_PROPOSED):
+        assert [commands for commands, _ in propose(some(count))] == [some(count)]
 
 
 @pytest.mark.parametrize("count", [0, MAX_PROPOSED + 1])
 def test_a_request_of_no_commands_or_too_many_is_refused_whole(count: int) -> None:
     with pytest.raises(BadInput, match="one request takes 1 to"):
-        proposed(count, answer_all)
+        propose(some(count))
+
+
+def test_one_command_that_is_none_costs_the_whole_request() -> None:
+    with pytest.raises(BadInput, match="not a command"):
+        propose([*some(2), b"garbage"])
 
 
 def test_a_group_that_is_not_here_takes_nothing() -> None:
     with pytest.raises(NotFound):
-        proposed(1, answer_all, group=GroupId(9))
-
-
-def test_commands_that_were_all_refused_surely_did_nothing() -> None:
-    with pytest.raises(Overloaded):
-        proposed(3, answer_all, room=0)
-    with pytest.raises(NotLeader):
-        proposed(3, lambda queue: fail(queue, NotLeader("elsewhere")))
-
-
-def test_where_some_commands_were_applied_and_others_refused_the_request_is_a_maybe() -> None:
-    with pytest.raises(Maybe, match="full"):
-        proposed(3, answer_all, room=2)
-    with pytest.raises(Maybe):
-        proposed(3, lambda queue: fail(queue, NotLeader("elsewhere")), room=2)
-    with pytest.raises(Maybe):
-        proposed(3, lambda queue: fail(queue, NotLeader("elsewhere"), first=1))
+        propose(some(1), GroupId(9))

@@ -17,6 +17,7 @@ from quorate.raft.snapshots import SnapshotStore
 from quorate.raft.snapshots.names import DIRECTORY
 from quorate.raft.wal import Wal
 from quorate.runtime.ports import World
+from quorate.runtime.simulated.inodes import FileInode
 from quorate.runtime.simulated.process import SimulatedProcess
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import CLUSTER, SEGMENT_BYTES, RaftCluster, node_id
@@ -225,8 +226,8 @@ def slow_down(run: Run) -> None:
 def partial_bytes(run: Run, name: str) -> int:
     disk = run.simulation.machine(name).disk
     found = disk.directory(("raft", DIRECTORY))
-    sizes = [len(inode.current) for n, inode in found.entries.items() if n.endswith(".partial")]  # type: ignore[attr-defined]
-    return max(sizes, default=0)
+    partial = [inode for name, inode in found.entries.items() if name.endswith(".partial")]
+    return max((len(i.current) for i in partial if isinstance(i, FileInode)), default=0)
 
 
 def resumed() -> int:

@@ -95,13 +95,25 @@ LIES: list[tuple[str, Make, Message, ReplicaId]] = [
     ("entry 3 of term 3: that of term 2", behind_two, append(3, (2, 1), [3]), TWO),
     ("entry 3 of term 4: that of term 2", behind_two, append(4, (1, 1), [1, 4]), THREE),
     ("entry 3 of term 3: that of term 2", cut_behind_two, append(3, (1, 1), [1, 3]), TWO),
-    ("snapshot whose entry 3", behind_two, InstallSnapshot(3, snapshot_at(3, 3)), TWO),
-    ("snapshot whose entry 2", cut_behind_two, InstallSnapshot(5, snapshot_at(2, 2)), THREE),
+    (
+        "ends with entry 3 of term 3: entry 3 of term 2",
+        behind_two,
+        InstallSnapshot(3, snapshot_at(3, 3)),
+        TWO,
+    ),
+    (
+        "ends with entry 2 of term 2: entry 2 of term 1",
+        cut_behind_two,
+        InstallSnapshot(5, snapshot_at(2, 2)),
+        THREE,
+    ),
+    ("ends with entry 9 of term 1", behind_two, InstallSnapshot(3, snapshot_at(9, 1)), TWO),
     ("a snapshot of term 4, in term 3", behind_two, InstallSnapshot(3, snapshot_at(9, 4)), TWO),
     # Answers to what was never said.
     ("an answer to round 2 of 1", leading, AppendReply(3, True, 3, round=2), TWO),
     ("an answer to round 9 of 1", leading, InstallReply(3, round=9), TWO),
-    ("a match at 4, and the log ends at 3", leading, AppendReply(3, True, 4), TWO),
+    ("match_index=4, ", leading, AppendReply(3, True, 4), TWO),
+    ("and the log ends at 3", leading, AppendReply(3, False, 0, 4, 0, 4), TWO),
     # A log that ends in a term that has not begun.
     ("a log that ends in term 6, in term 5", behind_two, VoteRequest(5, 9, 6), TWO),
     ("a log that ends in term 6", behind_two, VoteRequest(5, 9, 6, pre_vote=True), TWO),

@@ -34,7 +34,6 @@ def snapshot_taken(replica: Replica, snapshot: Snapshot, now_ms: float) -> None:
         alive_ms = now_ms - replica.timing.election_timeout_ms
         for progress in replica.progress.values():
             if progress.mode is Mode.SNAPSHOT and progress.answered_ms >= alive_ms:
-                sometimes("log kept for a follower that fetches")
                 goal = min(goal, progress.snapshot_index)
     replica.cut_goal = max(replica.cut_goal, goal)
 

@@ -13,7 +13,7 @@ from quorate.runtime.ports import Clock, World
 
 TURN_MS = 2.0
 TURN_BYTES = 1 << 20
-SYNC_BYTES = 8 << 20
+SYNC_BYTES = 1 << 20
 RESERVED_BYTES = 64 << 20
 """Left free by files of more than ``SYNC_BYTES``: room for some segments of the log."""
 

@@ -44,6 +44,8 @@ class Options(msgspec.Struct, frozen=True):
     """How long a partition lasts, at most."""
     pace_ms: float
     """A client pauses so long between two operations, at most."""
+    padding_bytes: int = 0
+    """What some commands are longer than they need."""
     ballast_bytes: int = 0
     """What a state machine's snapshots are longer than its state needs."""
     loss: float = 0.1
@@ -85,8 +87,9 @@ def draw_options(rng: random.Random, operations: tuple[str, ...] = ()) -> Option
         kinds=kinds,
         down_ms=(50, 300, 1_500),
         partition_ms=2_500,
-        pace_ms=rng.choice((30.0, 60.0, 120.0)),
-        ballast_bytes=rng.choice((0, 0, 0, 4 << 20)),
+        pace_ms=rng.choice((40.0, 80.0, 160.0)),
+        padding_bytes=rng.choice((0, 3_000)),
+        ballast_bytes=rng.choice((0, 0, 3 << 20)),
         lost=tuple(f"n{number}" for number in sorted(lost)) if stays_lost else (),
         off=tuple(rng.sample(operations, rng.randrange(len(operations)))) if operations else (),
     )
@@ -120,8 +123,8 @@ def _draw_limits(rng: random.Random) -> Limits:
     return Limits(
         inflight_messages=rng.choice((1, 4, 32)),
         message_bytes=rng.choice((200, 256 * 1024)),
-        snapshot_log_bytes=rng.choice((2_000, 20_000, 200_000, 32 << 20)),
-        retained_log_bytes=rng.choice((0, 1_000, 10_000)),
+        snapshot_log_bytes=rng.choice((2_000, 2_000, 20_000, 200_000, 32 << 20)),
+        retained_log_bytes=rng.choice((0, 0, 1_000, 10_000)),
     )
 
 

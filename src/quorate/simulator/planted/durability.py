@@ -2,17 +2,16 @@
 
 from typing import Any
 
-from quorate.base.errors import DiskFailed
 from quorate.base.ids import ClusterId, NodeId
 from quorate.raft import driver
 from quorate.raft.core.messages import AppendReply, Message
 from quorate.raft.wal import SEGMENT_BYTES, Wal, scan
 from quorate.raft.wal.live import LiveGroup, Segment
-from quorate.runtime.ports import Buffer, Disk, File
+from quorate.runtime.ports import Disk
 from quorate.simulator.planted.patching import PlantedBug
 
 _waits_for_disk = driver.waits_for_disk
-_open_wal = Wal.__init__
+_init = Wal.__init__
 
 
 def _acknowledge_at_once(message: Message, durable_index: int, durable_term: bool) -> bool:
@@ -31,48 +30,28 @@ def _leave_it_behind(self: LiveGroup, segment: Segment) -> bool:
     return False
 
 
-class _Proxy:
-    """Behaves like ``inner``, but for what a subclass has of its own."""
+class _NamesLater:
+    """A disk that leaves it to the kernel when a name becomes durable."""
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        return getattr(self._disk, name)
 
-
-class _NamesLater(_Proxy):
     async def sync_directory(self, directory: str) -> None:
-        """Whatever the kernel will do in its own time."""
+        pass
 
 
-class _SyncsAgain(_Proxy):
-    async def write_and_sync(self, offset: int, data: Buffer) -> None:
-        try:
-            await self._inner.write_and_sync(offset, data)
-        except DiskFailed:
-            await self._inner.sync()
-
-
-class _FilesThatSyncAgain(_Proxy):
-    def open(self, path: str, *, create: bool = False) -> File:
-        file: Any = _SyncsAgain(self._inner.open(path, create=create))
-        opened: File = file
-        return opened
-
-
-def _with_disk(proxy: type[_Proxy]) -> Any:
-    def init(
-        self: Wal,
-        disk: Disk,
-        cluster: ClusterId,
-        node: NodeId,
-        segment_bytes: int = SEGMENT_BYTES,
-    ) -> None:
-        behind: Any = proxy(disk)
-        _open_wal(self, behind, cluster, node, segment_bytes)
-
-    return init
+def _name_later(
+    self: Wal,
+    disk: Disk,
+    cluster: ClusterId,
+    node: NodeId,
+    segment_bytes: int = SEGMENT_BYTES,
+) -> None:
+    careless: Any = _NamesLater(disk)
+    _init(self, careless, cluster, node, segment_bytes)
 
 
 BUGS = (
@@ -94,11 +73,6 @@ BUGS = (
     PlantedBug(
         "segment's name not synced",
         "a new segment of the log is synced and the directory that names it is not",
-        ((Wal, "__init__", _with_disk(_NamesLater)),),
-    ),
-    PlantedBug(
-        "failed fsync tried again",
-        "an fsync that failed is called once more, and says that all is well",
-        ((Wal, "__init__", _with_disk(_FilesThatSyncAgain)),),
+        ((Wal, "__init__", _name_later),),
     ),
 )

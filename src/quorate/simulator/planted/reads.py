@@ -1,7 +1,7 @@
 """Planted bugs of reads and leases: Raft §8, thesis §3.10 and §6.4."""
 
 from quorate.base.ids import ReplicaId
-from quorate.raft.core import reads, transfer
+from quorate.raft.core import reads, replication, transfer
 from quorate.raft.core.events import Effects, ReadReady
 from quorate.raft.core.replica import Replica
 from quorate.raft.reads import Reads
@@ -10,6 +10,7 @@ from quorate.simulator.planted.patching import PlantedBug
 _admit = reads._admit
 _rounds_answered = reads.rounds_answered
 _hand_over = transfer.hand_over
+_heartbeat = replication.heartbeat
 _ready = Reads.ready
 
 
@@ -38,6 +39,13 @@ def _heard_lately(
         reads._answer(replica, number, asker, replica.commit_index, out)
     else:
         _admit(replica, number, asker, now_ms, out)
+
+
+def _count_heartbeats(replica: Replica, now_ms: float, out: Effects) -> None:
+    late_ms = now_ms - replica.heartbeat_deadline_ms
+    for progress in replica.progress.values():
+        progress.answered_ms += late_ms
+    _heartbeat(replica, now_ms, out)
 
 
 def _from_the_answer(replica: Replica, now_ms: float, out: Effects) -> None:
@@ -69,8 +77,9 @@ BUGS = (
     ),
     PlantedBug(
         "a paused leader that answers",
-        "a leader asks nobody if a majority's answer came lately, however old it was by then",
-        ((reads, "_admit", _heard_lately),),
+        "a leader asks nobody if a majority has answered lately, and counts heartbeats, not time:"
+        " what passed while it was stopped it does not notice",
+        ((reads, "_admit", _heard_lately), (replication, "heartbeat", _count_heartbeats)),
     ),
     PlantedBug(
         "lease measured from the answer",

@@ -1,17 +1,20 @@
 """Planted bugs of exactly-once: thesis §6.3."""
 
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from quorate.base.errors import DeadlineExceeded, Maybe
+from quorate.base.errors import DeadlineExceeded, Maybe, QuorateError
 from quorate.raft.client import GroupClient
 from quorate.raft.core.entries import Entry
 from quorate.raft.group import Group
+from quorate.raft.proposals import Answer
 from quorate.raft.sessions import SessionCommand, SessionMachine
 from quorate.simulator.planted.patching import PlantedBug
 
 ATTEMPT_MS = 200
 
-_submit = Group.submit
+_submit_all = Group.submit_all
 _apply_entry = Group._apply_entry
 _expire = SessionMachine._expire
 _numbered = GroupClient._numbered
@@ -27,13 +30,38 @@ def _not_remembered(self: SessionMachine, session: int, sequence: int, reply: by
     return None
 
 
-def _submit_once(self: Group, command: bytes) -> Any:
+class _Remembered:
+    """One submission, and all who have asked for it."""
+
+    def __init__(self, forget: Callable[[], object]) -> None:
+        self._forget = forget
+        self.waiting: list[Answer] = []
+        self.value: Any = None
+
+    def resolve(self, value: Any) -> None:
+        self.value = value
+        for answer in self.waiting:
+            answer.resolve(value)
+
+    def fail(self, error: QuorateError) -> None:
+        self._forget()
+        for answer in self.waiting:
+            answer.fail(error)
+
+
+def _submit_once(self: Group, commands: Sequence[bytes], answer: Answer) -> None:
     """The leader remembers the answers, in its own memory."""
-    table: dict[bytes, Any] = self.__dict__.setdefault("planted_table", {})
-    known = table.get(command)
-    if known is None or known.cancelled() or (known.done() and known.exception() is not None):
-        known = table[command] = _submit(self, command)
-    return known
+    table: dict[tuple[bytes, ...], _Remembered] = self.__dict__.setdefault("planted_table", {})
+    key = tuple(commands)
+    known = table.get(key)
+    if known is None:
+        known = _Remembered(lambda: table.pop(key, None))
+        _submit_all(self, commands, known)
+        table[key] = known
+    if known.value is None:
+        known.waiting.append(answer)
+    else:  # in a later turn, as answers come
+        asyncio.get_running_loop().call_soon(answer.resolve, known.value)
 
 
 def _look_at_the_clock(self: Group, entry: Entry) -> int:
@@ -64,7 +92,7 @@ BUGS = (
         (
             (SessionMachine, "_known", _never_known),
             (SessionMachine, "_remember", _not_remembered),
-            (Group, "submit", _submit_once),
+            (Group, "submit_all", _submit_once),
         ),
     ),
     PlantedBug(

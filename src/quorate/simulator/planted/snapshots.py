@@ -32,12 +32,6 @@ def _one_too_far(self: Group, snapshot: Snapshot) -> None:
     self.last_applied += 1
 
 
-def _without_time(self: Group, snapshot: Snapshot) -> None:
-    time_ms = self.time_ms
-    _restored(self, snapshot)
-    self.time_ms = time_ms
-
-
 async def _publish_unsynced(self: Output, path: str) -> None:
     self._disk.rename(self._path, path)
 
@@ -57,11 +51,6 @@ BUGS = (
         "snapshot index off by one",
         "who is restored from a snapshot leaves out the first entry behind it",
         ((Group, "_restored", _one_too_far),),
-    ),
-    PlantedBug(
-        "snapshot without log time",
-        "who is restored from a snapshot begins with a time of its own",
-        ((Group, "_restored", _without_time),),
     ),
     PlantedBug(
         "log cut before the snapshot is synced",

@@ -30,6 +30,7 @@ class ListsWorkload:
         *,
         pace_ms: float = 30.0,
         off: Sequence[str] = (),
+        padding_bytes: int = 0,
         operations: int | None = None,
     ) -> None:
         self.cluster = cluster
@@ -39,6 +40,7 @@ class ListsWorkload:
         self._rng = rng
         self._pace_ms = pace_ms
         self._off = off
+        self._padding_bytes = padding_bytes
         self._operations = operations
         self._clients: list[SimulatedProcess] = []
 
@@ -83,6 +85,7 @@ class ListsWorkload:
                 rng,
                 pace_ms=self._pace_ms,
                 off=self._off,
+                padding_bytes=self._padding_bytes,
                 operations=self._operations,
             )
 

@@ -30,6 +30,8 @@ class Append(Command[int], tag="lists.append.1"):
 
     key: str
     value: str
+    padding: bytes = b""
+    """Makes the entry longer, so that it can be torn, and means nothing."""
 
 
 class Read(Query[list[str]], tag="lists.read.1"):
@@ -130,6 +132,7 @@ async def run_client(
     *,
     pace_ms: float = 30.0,
     off: Sequence[str] = (),
+    padding_bytes: int = 0,
     operations: int | None = None,
 ) -> None:
     """Append and read, one after the other, until the process is stopped or has done enough.
@@ -163,7 +166,8 @@ async def run_client(
                     Read(key), timeout_ms=timeout_ms, anywhere=kind == "read anywhere"
                 )
             else:
-                await client.execute(Append(key, value), timeout_ms=timeout_ms)
+                append = Append(key, value, bytes(rng.choice((0, padding_bytes))))
+                await client.execute(append, timeout_ms=timeout_ms)
             operation.outcome = "ok"
             operation.ended_ms = now_ms()
         except Maybe:

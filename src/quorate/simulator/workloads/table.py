@@ -11,6 +11,8 @@ from quorate.simulator.cluster import NodeCluster, RaftCluster
 from quorate.simulator.nemeses.options import Options, draw_for_nodes, draw_options
 from quorate.simulator.workloads.list_clients import ListsWorkload
 from quorate.simulator.workloads.lists import READS, Lists
+from quorate.simulator.workloads.register_clients import OPERATIONS, RegistersWorkload
+from quorate.simulator.workloads.registers import Registers
 from quorate.simulator.workloads.words import Words
 from quorate.simulator.workloads.workload import Workload
 
@@ -33,12 +35,34 @@ def _lists(simulation: Simulation, options: Options, rng: random.Random) -> Work
         rng,
         pace_ms=options.pace_ms,
         off=options.off,
+        padding_bytes=options.padding_bytes,
+        operations=options.operations,
+    )
+
+
+def _registers(simulation: Simulation, options: Options, rng: random.Random) -> Workload:
+    cluster = RaftCluster(
+        simulation,
+        options.nodes,
+        options.groups,
+        timing=options.timing,
+        limits=options.limits,
+        machine=Registers,
+    )
+    return RegistersWorkload(
+        cluster,
+        options.clients,
+        rng,
+        pace_ms=options.pace_ms,
+        off=options.off,
         operations=options.operations,
     )
 
 
 def _words(simulation: Simulation, options: Options, rng: random.Random) -> Workload:
-    cluster = NodeCluster(simulation, options.nodes, timing=options.timing, cost=TASK_COST)
+    cluster = NodeCluster(
+        simulation, options.nodes, timing=options.timing, limits=options.limits, cost=TASK_COST
+    )
     return Words(cluster, options.clients, rng)
 
 
@@ -58,7 +82,8 @@ class Entry:
 
 
 WORKLOADS: dict[str, Entry] = {
-    "lists": Entry(_lists, READS, share=9),
+    "lists": Entry(_lists, READS, share=11),
+    "registers": Entry(_registers, OPERATIONS, share=8),
     "words": Entry(_words, draw=draw_for_nodes),
 }
 _MIX = [name for name, entry in WORKLOADS.items() for _ in range(entry.share)]

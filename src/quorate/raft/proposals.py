@@ -1,0 +1,158 @@
+"""Commands that wait for their entry to be applied, and whom to tell.
+
+Rules:
+* Commands that come in one turn of the loop become one log entry, a ``LogBatch``; more than its
+  bounds allow become several, in order.
+* Who proposes several commands at once is answered once, when all are applied.
+* A leader that steps down lets nobody wait: the answer is *maybe*.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from quorate.base.check import check
+from quorate.base.errors import QuorateError
+
+MAX_BATCH_COMMANDS = 512
+MAX_BATCH_BYTES = 256 * 1024
+
+
+class LogBatch(msgspec.Struct, array_like=True):
+    """The data of a ``COMMAND`` entry."""
+
+    time_ms: int
+    """The proposer's clock, milliseconds since 1970."""
+    commands: list[bytes]
+    """Encoded ``WrappedCommand`` values (raft/sessions.py)."""
+
+
+class Answer(Protocol):
+    """Who waits: told once, by one of the two."""
+
+    def resolve(self, value: Any) -> None:
+        """``list[bytes]``: the encoded ``Outcome`` of each command, in order."""
+
+    def fail(self, error: QuorateError) -> None: ...
+
+
+class _Proposal:
+    """The commands of one caller."""
+
+    __slots__ = ("answer", "missing", "outcomes")
+
+    def __init__(self, count: int, answer: Answer) -> None:
+        self.missing = count
+        self.answer: Answer | None = answer
+        self.outcomes: list[bytes] = []
+
+    def applied(self, outcomes: list[bytes]) -> None:
+        self.outcomes += outcomes
+        self.missing -= len(outcomes)
+        if not self.missing and self.answer is not None:
+            self.answer.resolve(self.outcomes)
+
+    def fail(self, error: QuorateError) -> None:
+        answer, self.answer = self.answer, None
+        if answer is not None:
+            answer.fail(error)
+
+
+class _InLog(msgspec.Struct):
+    """What one entry holds."""
+
+    term: int
+    count: int
+    bytes: int
+    parts: list[tuple[_Proposal, int]]
+    """Whose commands it has, and how many of each, in order."""
+
+
+class Proposals:
+    """The commands of one replica, from their coming to their answers."""
+
+    def __init__(self) -> None:
+        self._queue: list[bytes] = []
+        self._queued: deque[_Proposal] = deque()
+        self._in_log: dict[int, _InLog] = {}
+        self.count = 0
+        self.bytes = 0
+        """Of all commands that are not yet answered."""
+
+    def add(self, commands: Sequence[bytes], answer: Answer) -> bool:
+        """To be proposed at the end of this turn; whether they are the first of it."""
+        first = not self._queue
+        self._queue += commands
+        self._queued.append(_Proposal(len(commands), answer))
+        self.count += len(commands)
+        self.bytes += sum(map(len, commands))
+        return first
+
+    def propose(
+        self, term: int, append: Callable[[list[list[bytes]]], int | None]
+    ) -> Iterator[_Proposal]:
+        """Have what was added appended, as entries; gives those that were not, if no leader is
+        here."""
+        queue, self._queue = self._queue, []
+        queued, self._queued = self._queued, deque()
+        batches = [queue[batch] for batch in _cut(queue)]
+        first = append(batches)
+        if first is None:
+            self.count -= len(queue)
+            self.bytes -= sum(map(len, queue))
+            yield from queued
+            return
+        open_ = 0  # commands of the first of ``queued`` that have their entry already
+        for index, batch in enumerate(batches, first):
+            entry = _InLog(term, len(batch), sum(map(len, batch)), [])
+            room = len(batch)
+            while room:
+                proposal = queued[0]
+                count = min(room, proposal.missing - open_)
+                entry.parts.append((proposal, count))
+                room, open_ = room - count, open_ + count
+                if open_ == proposal.missing:
+                    queued.popleft()
+                    open_ = 0
+            self._in_log[index] = entry
+
+    def applied(self, index: int, term: int, outcomes: list[bytes]) -> None:
+        """The entry at ``index`` was applied: answer those who wait for it."""
+        entry = self._in_log.pop(index, None)
+        if entry is None:
+            return
+        # Only a follower's log is replaced, and a leader that steps down lets nobody wait.
+        check(entry.term == term, "another entry took the place of a proposal")
+        check(entry.count == len(outcomes), "an entry has other commands than were proposed")
+        self._forget(entry)
+        position = 0
+        for proposal, count in entry.parts:
+            proposal.applied(outcomes[position : position + count])
+            position += count
+
+    def fail(self, error: Callable[[], QuorateError]) -> None:
+        """Nobody knows what becomes of what is in the log."""
+        in_log, self._in_log = self._in_log, {}
+        for entry in in_log.values():
+            self._forget(entry)
+            for proposal, _ in entry.parts:
+                proposal.fail(error())
+
+    def _forget(self, entry: _InLog) -> None:
+        self.count -= entry.count
+        self.bytes -= entry.bytes
+
+
+def _cut(queue: list[bytes]) -> list[slice]:
+    """All of ``queue`` in order, in batches within the bounds of one entry."""
+    batches: list[slice] = []
+    start = size = 0
+    for end, command_bytes in enumerate(map(len, queue)):
+        size += command_bytes
+        if end > start and (end - start >= MAX_BATCH_COMMANDS or size > MAX_BATCH_BYTES):
+            batches.append(slice(start, end))
+            start, size = end, command_bytes
+    batches.append(slice(start, len(queue)))
+    return batches
