@@ -51,7 +51,7 @@ def served(kind: str, root: Path, scenario: Scenario) -> None:
 @every_world
 def test_calls_are_answered_or_fail_as_the_server_says(kind: str, tmp_path: Path) -> None:
     async def scenario(service: Service, client: RpcClient, address: Address) -> None:
-        for way in ("value", "future", "coroutine"):
+        for way in ("value", "future", "coroutine", "answer"):
             calls = [client.call(address, Echo(n, way), timeout_ms=10_000) for n in range(200)]
             assert await asyncio.gather(*calls) == [Echoed(n, way) for n in range(200)]
             with pytest.raises(Fenced) as caught:

@@ -21,8 +21,9 @@ from quorate.raft.messages import (
 )
 from quorate.raft.sessions import admit
 from quorate.raft.snapshots import SnapshotStore
+from quorate.rpc.answer import Answer
 from quorate.rpc.handshake import Identity
-from quorate.rpc.server import Answer, Bulk, Call, Handler
+from quorate.rpc.server import Bulk, Call, Handler
 
 
 class RaftServer:

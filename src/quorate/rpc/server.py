@@ -3,10 +3,10 @@
 A handler gets a request and what is known of the call, and returns the reply, a ``Bulk``, a
 coroutine or future of either, or an ``Answer``; a future costs no task, an ``Answer`` nothing.
 What it raises crosses the network: a ``QuorateError`` as its class, anything else as "internal
-error", with the traceback in the trace here.  A call is executed once, also where the network repeats its frame.  When the caller's
-deadline has passed, or its connection is gone, nobody waits for the answer: a coroutine is
-cancelled, and what a future still brings is dropped.  A notice's handler that raises
-``ProtocolError`` costs the sender its connection.
+error", with the traceback in the trace here.  A call is executed once, also where the network
+repeats its frame.  When the caller's deadline has passed, or its connection is gone, nobody waits
+for the answer: a coroutine is cancelled, and what a future still brings is dropped.  A notice's
+handler that raises ``ProtocolError`` costs the sender its connection.
 
 Bounds, for each connection, and what happens at them: 1024 calls under way, or 256 MiB of their
 payloads: ``Overloaded`` at once.  16 MiB of answers that the peer has not read: calls begin only
@@ -32,6 +32,7 @@ from quorate.base.errors import (
     Unavailable,
 )
 from quorate.base.ids import Address
+from quorate.rpc.answer import Answer
 from quorate.rpc.connection import HIGH_BACKLOG_BYTES, Channel, Flusher
 from quorate.rpc.deadlines import Deadlines
 from quorate.rpc.frames import (
@@ -102,36 +103,6 @@ class _Work(msgspec.Struct):
 
     def finished(self, future: asyncio.Future[Any]) -> None:
         self.connection.finished(self, future)
-
-
-class Answer:
-    """What a handler returns that will answer in a later turn: a future without its costs.
-
-    Whoever has it calls ``resolve`` or ``fail``, once, and in no case within the handler.  There is
-    no deadline here: its owner answers in bounded time, whether anybody still waits or not.
-    """
-
-    __slots__ = ("_call_id", "_connection", "_number", "_request")
-
-    _connection: "_ServerConnection"
-    _number: int
-    _call_id: int
-    _request: type[Any]
-
-    def bind(
-        self, connection: "_ServerConnection", number: int, call_id: int, request: type[Any]
-    ) -> None:
-        """The call that waits for it."""
-        self._connection, self._number = connection, number
-        self._call_id, self._request = call_id, request
-
-    def resolve(self, value: object) -> None:
-        if self._connection.waits_no_more(self._number):
-            self._connection.reply(self._call_id, self._request, value)
-
-    def fail(self, error: QuorateError) -> None:
-        if self._connection.waits_no_more(self._number):
-            self._connection.reply_error(self._call_id, self._request, error)
 
 
 class _Messages:
@@ -395,6 +366,8 @@ class _ServerConnection(Channel):
     async def _when_read(self, handler: Handler, request: Any, call: Call) -> object:
         await self.room()
         result = handler(request, call)
+        if isinstance(result, Answer):
+            result = result.awaited()
         return await result if isinstance(result, Awaitable) else result
 
     # Answers.

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 
 from quorate.base.check import Bug
 from quorate.base.codec import Notice, Reply, Request, decode
-from quorate.base.errors import Fenced, ProtocolError
+from quorate.base.errors import Fenced, ProtocolError, QuorateError
 from quorate.base.ids import Address, ClusterId, NodeId
+from quorate.rpc.answer import Answer
 from quorate.rpc.client import RpcClient
 from quorate.rpc.frames import HELLO, MAX_BULK_FRAME_BYTES, WELCOME, decode_frame, encode_frame
 from quorate.rpc.handshake import PROTOCOL_VERSION, Identity, Welcome
@@ -123,6 +124,8 @@ class Service:
             return result()
         if way == "coroutine":
             return self._later(result)
+        if way == "answer":
+            return self._answered(result)
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
         def settle() -> None:
@@ -133,6 +136,18 @@ class Service:
 
         self.world.clock.call_later(5, settle)
         return future
+
+    def _answered(self, result: Callable[[], object]) -> Answer:
+        answer = Answer()
+
+        def settle() -> None:
+            try:
+                answer.resolve(result())
+            except QuorateError as error:
+                answer.fail(error)
+
+        self.world.clock.call_later(5, settle)
+        return answer
 
     async def _later(self, result: Callable[[], object]) -> object:
         await self.world.clock.sleep(5)

@@ -253,7 +253,7 @@ def test_a_server_begins_no_call_while_its_answers_are_not_being_read() -> None:
         pair.faults.set_link("server", "client", bytes_per_ms=10_000)
         for number in range(1, 11):
             peer.send(frame(REQUEST, Fetch(MAX_PAYLOAD_BYTES), number))
-        peer.send(frame(REQUEST, Echo(1), 11))
+        peer.send(frame(REQUEST, Echo(1, "answer"), 11))
         await pair.here.clock.sleep(100)
         (connection,) = pair.service.server._connections.values()
         # The bound is judged before a call begins, and two may be on their way past it.

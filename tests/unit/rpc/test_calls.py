@@ -36,8 +36,8 @@ from quorate.runtime.ports import Buffer
 WAYS = ("value", "future", "coroutine")
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_handler_answers_with_a_value_a_future_or_a_coroutine(way: str) -> None:
+@pytest.mark.parametrize("way", [*WAYS, "answer"])
+def test_a_handler_answers_with_a_value_a_future_a_coroutine_or_an_answer(way: str) -> None:
     async def scenario(pair: Pair) -> None:
         reply = await pair.client.call(ADDRESS, Echo(7, way), timeout_ms=1000)
         assert reply == Echoed(7, way)
@@ -49,7 +49,7 @@ def test_a_handler_answers_with_a_value_a_future_or_a_coroutine(way: str) -> Non
     simulate(scenario)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, "answer"])
 def test_an_error_crosses_as_its_class_with_its_facts(way: str) -> None:
     async def scenario(pair: Pair) -> None:
         with pytest.raises(Fenced) as caught:

@@ -334,6 +334,19 @@ def test_a_leader_that_hands_over_may_not_hear_that_another_leads() -> None:
         assert at.cluster.leader(GROUP) not in (None, first)
 
 
+def test_a_process_that_was_paused_may_wake_up_deaf() -> None:
+    pause = Pause(at_ms=BEGIN_MS, for_ms=1_000, number=1, target="n1", deaf_ms=400)
+    with arena(pause) as at:
+        at.until(BEGIN_MS + 500)
+        assert at.process("n1").paused
+        assert at.blocked() == {("n2", "n1"), ("n3", "n1")}
+        at.until(BEGIN_MS + 700)
+        assert not at.process("n1").paused
+        assert at.blocked() == {("n2", "n1"), ("n3", "n1")}
+        at.until(AFTER_MS)
+        assert at.blocked() == set()
+
+
 def test_what_two_faults_keep_down_starts_after_both() -> None:
     kills = [
         Kill(at_ms=BEGIN_MS, for_ms=1_000, number=1, target="n1"),

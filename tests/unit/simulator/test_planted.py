@@ -112,7 +112,7 @@ def test_it_is_caught_by_who_sees_everything(name: str, sentence: str) -> None:
     ("name", "sentence"),
     [
         ("session table not replicated", "Exactly once: "),
-        ("follower read before it is applied", "Linearizable: a stale read of "),
+        ("follower read before it is applied", "Linearizable: "),
         ("another sequence number for another attempt", "Exactly once: "),
     ],
 )

@@ -177,6 +177,12 @@ def test_a_later_leader_without_a_committed_entry_is_seen(terms: list[int]) -> N
         see(checker, leader_called(TWO, terms, term=4))
 
 
+def test_a_leader_elected_late_in_an_earlier_term_need_not_have_it() -> None:
+    checker = SafetyChecker()
+    see(checker, commit(follower([1, 4])))
+    see(checker, leader_called(TWO, [1], term=3))
+
+
 def test_a_later_leader_with_all_of_them_is_fine() -> None:
     checker = SafetyChecker()
     see(checker, commit(follower([1, 1])))

@@ -56,7 +56,8 @@ class _GroupHistory:
 
     leaders: dict[int, ReplicaId] = field(default_factory=dict)  # by term
     entries: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    committed: dict[int, int] = field(default_factory=dict)  # index -> term
+    committed: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Index to the entry's term and the term in which it was seen committed."""
     applied: dict[int, tuple[int, int]] = field(default_factory=dict)  # index -> (term, digest)
     last_applied: int = 0
     """The highest index that anybody has applied."""
@@ -178,7 +179,9 @@ class SafetyChecker:
             first == replica.replica,
             f"Election Safety: {first} and {replica.replica} lead in term {replica.term}",
         )
-        for index, term in history.committed.items():
+        for index, (term, committed_in) in history.committed.items():
+            if replica.term <= committed_in:
+                continue  # elected late, in a term that is past: it need not have it
             if index >= replica.log.base.index and replica.log.term(index) != term:
                 raise Bug(
                     f"Leader Completeness: {replica.replica} leads in term {replica.term} without"
@@ -205,7 +208,7 @@ class SafetyChecker:
 
     def _committed(self, history: _GroupHistory, replica: Replica, index: int) -> None:
         term = replica.log.term(index) or 0
-        known = history.committed.setdefault(index, term)
+        known, _ = history.committed.setdefault(index, (term, replica.term))
         check(
             known == term,
             f"State Machine Safety: entry {index} was committed with term {known},"

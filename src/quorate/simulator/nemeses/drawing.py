@@ -139,7 +139,14 @@ class _Drawing:
                 for_ms = int(rng.choice((100, 800, 4_000)) * (0.2 + rng.random()))
                 if rng.random() < 0.5:  # a leader that was paused does not know that it is none
                     target = f"leader {rng.randint(1, self._options.groups)}"
-                return Pause(at_ms=at_ms, for_ms=for_ms, target=target, role=self._role())
+                deaf_ms = rng.choice((0, 0, rng.randint(50, 500)))
+                return Pause(
+                    at_ms=at_ms,
+                    for_ms=for_ms + deaf_ms,
+                    target=target,
+                    role=self._role(),
+                    deaf_ms=deaf_ms,
+                )
             case "reset":
                 return Reset(at_ms=at_ms, for_ms=0, target=target)
             case "drift":

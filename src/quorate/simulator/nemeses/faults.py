@@ -103,6 +103,9 @@ class Pause(Fault, frozen=True, tag="pause"):
 
     target: str
     role: str = ""
+    deaf_ms: int = 0
+    """It runs again so long before the end, and until then its machine hears no other node: it
+    wakes up and nobody tells it what has happened."""
 
 
 class Drift(Fault, frozen=True, tag="drift"):

@@ -129,7 +129,7 @@ class Nemesis:
             case PowerLoss():
                 return self._lose_power([name])
             case Pause():
-                return self._pause(name, self._roles(fault.role))
+                return self._pause(fault, name)
             case Reset():
                 return _nothing if self._simulation.wire.reset(name) else None
             case FlippedBit():
@@ -249,7 +249,8 @@ class Nemesis:
             if self._down[name, role] <= 0:
                 self._cluster.start(name, role)
 
-    def _pause(self, name: str, roles: Sequence[str]) -> Undo | None:
+    def _pause(self, fault: Pause, name: str) -> Undo | None:
+        roles = self._roles(fault.role)
         held = [p for p in self._cluster.processes(name) if p.role in roles and p.alive]
         if not held:
             return None
@@ -257,24 +258,36 @@ class Nemesis:
         for process in held:
             process.pause()
 
-        def undo() -> None:
+        def wake() -> None:
             for process in held:
                 self._paused.remove(process)
                 if process not in self._paused:
                     process.resume()
+            held.clear()
 
+        def undo() -> None:
+            wake()
+            if self._cuts.pop(fault.number, None):
+                self._refresh_cuts()
+
+        if fault.deaf_ms and fault.for_ms is not None:
+            self._deafen(fault.number, name)
+            self._at(fault.for_ms - fault.deaf_ms, wake)
         return undo
+
+    def _deafen(self, number: int, name: str) -> None:
+        others = [other for other in self._cluster.names if other != name]
+        self._cuts[number] = [(other, name) for other in others]
+        self._refresh_cuts()
 
     def _transfer(self, fault: Transfer) -> Undo | None:
         leader = self._cluster.leader(GroupId(fault.group))
         if leader is None or not self._cluster.transfer(GroupId(fault.group)):
             return None
-        others = [name for name in self._cluster.names if name != leader]
 
         def deafen() -> None:
             if fault.number in self._ends:
-                self._cuts[fault.number] = [(other, leader) for other in others]
-                self._refresh_cuts()
+                self._deafen(fault.number, leader)
 
         def undo() -> None:
             if self._cuts.pop(fault.number, None):

@@ -69,31 +69,37 @@ BUGS = (
         "stale read without ReadIndex",
         "a leader answers from its state and asks nobody whether it leads still",
         ((reads, "_admit", _answer_at_once),),
+        "registers",
     ),
     PlantedBug(
         "read served before the no-op",
         "a new leader takes for committed what it knew of as a follower",
         ((reads, "_admit", _before_the_noop),),
+        "registers",
     ),
     PlantedBug(
         "a paused leader that answers",
         "a leader asks nobody if a majority has answered lately, and counts heartbeats, not time:"
         " what passed while it was stopped it does not notice",
         ((reads, "_admit", _heard_lately), (replication, "heartbeat", _count_heartbeats)),
+        "registers",
     ),
     PlantedBug(
         "lease measured from the answer",
         "a lease lasts from when a round was answered, not from when it left",
         ((reads, "rounds_answered", _from_the_answer),),
+        "registers",
     ),
     PlantedBug(
         "lease kept after transfer",
         "a leader that has asked another to take over goes on trusting its lease",
         ((transfer, "hand_over", _keep_the_lease),),
+        "registers",
     ),
     PlantedBug(
         "follower read before it is applied",
         "a follower has the read index, and answers before its state has got there",
         ((Reads, "ready", _do_not_wait),),
+        "registers",
     ),
 )
