@@ -4,8 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.raft.core.progress import Mode, Progress
+from quorate.raft.core.settings import Limits
 
 INFLIGHT = 3
+SIZE = 10
+LIMITS = Limits(inflight_messages=INFLIGHT, inflight_bytes=1_000)
 
 
 def replicating(match_index: int) -> Progress:
@@ -16,15 +19,28 @@ def replicating(match_index: int) -> Progress:
 
 def test_a_probe_is_one_request_at_a_time() -> None:
     progress = Progress(5)
-    assert progress.may_send(INFLIGHT)
-    progress.sent(9)
-    assert not progress.may_send(INFLIGHT)
+    assert progress.may_send(LIMITS)
+    progress.sent(9, SIZE)
+    assert not progress.may_send(LIMITS)
     assert progress.next_index == 5  # not moved before the answer
+
+
+def test_what_is_under_way_is_bounded_in_bytes_too() -> None:
+    progress = replicating(0)
+    progress.sent(1, LIMITS.inflight_bytes - 1)
+    assert progress.may_send(LIMITS)  # one more is begun below the bound
+    progress.sent(2, 5_000)
+    assert not progress.may_send(LIMITS)
+    progress.accepted(1)
+    assert not progress.may_send(LIMITS)
+    progress.accepted(2)
+    assert progress.may_send(LIMITS)
+    assert progress.inflight_bytes == 0
 
 
 def test_an_accepted_probe_starts_replication() -> None:
     progress = Progress(5)
-    progress.sent(9)
+    progress.sent(9, SIZE)
     assert progress.accepted(9)
     assert (progress.mode, progress.paused) == (Mode.REPLICATE, False)
     assert (progress.match_index, progress.next_index) == (9, 10)
@@ -32,28 +48,28 @@ def test_an_accepted_probe_starts_replication() -> None:
 
 def test_replication_moves_next_index_as_it_sends() -> None:
     progress = replicating(9)
-    progress.sent(12)
-    progress.sent(13)
+    progress.sent(12, SIZE)
+    progress.sent(13, SIZE)
     assert (progress.match_index, progress.next_index) == (9, 14)
 
 
 def test_replication_stops_at_the_bound_and_goes_on_with_the_first_answer() -> None:
     progress = replicating(0)
     for last_index in range(1, INFLIGHT + 1):
-        assert progress.may_send(INFLIGHT)
-        progress.sent(last_index)
-    assert not progress.may_send(INFLIGHT)
+        assert progress.may_send(LIMITS)
+        progress.sent(last_index, SIZE)
+    assert not progress.may_send(LIMITS)
     progress.accepted(1)
-    assert progress.may_send(INFLIGHT)
-    assert list(progress.inflight) == [2, 3]
+    assert progress.may_send(LIMITS)
+    assert list(progress.inflight) == [(2, SIZE), (3, SIZE)]
 
 
 def test_one_answer_acknowledges_all_requests_before_it() -> None:
     progress = replicating(0)
     for last_index in (2, 4, 6):
-        progress.sent(last_index)
+        progress.sent(last_index, SIZE)
     progress.accepted(4)
-    assert list(progress.inflight) == [6]
+    assert list(progress.inflight) == [(6, SIZE)]
 
 
 def test_an_answer_that_is_overtaken_is_no_news() -> None:
@@ -65,8 +81,8 @@ def test_an_answer_that_is_overtaken_is_no_news() -> None:
 
 def test_a_refusal_leads_back_to_probing_and_forgets_what_is_under_way() -> None:
     progress = replicating(3)
-    progress.sent(5)
-    progress.sent(8)
+    progress.sent(5, SIZE)
+    progress.sent(8, SIZE)
     progress.probe_from(6)
     assert (progress.mode, progress.paused, list(progress.inflight)) == (Mode.PROBE, False, [])
     assert (progress.match_index, progress.next_index) == (3, 6)
@@ -94,9 +110,9 @@ def test_whatever_comes_the_bounds_hold_and_match_index_grows(
     highest_sent = 3
     for event, number in events:
         match_before = progress.match_index
-        if event == "send" and progress.may_send(INFLIGHT):
+        if event == "send" and progress.may_send(LIMITS):
             highest_sent = max(highest_sent, progress.next_index - 1 + number)
-            progress.sent(progress.next_index - 1 + number)
+            progress.sent(progress.next_index - 1 + number, SIZE)
         elif event == "accept":
             progress.accepted(min(number, highest_sent))
         elif event == "refuse":
@@ -111,7 +127,7 @@ def test_whatever_comes_the_bounds_hold_and_match_index_grows(
 
 def fed(snapshot_index: int, match_index: int = 3) -> Progress:
     progress = replicating(match_index)
-    progress.sent(match_index + 2)
+    progress.sent(match_index + 2, SIZE)
     progress.offered(snapshot_index)
     return progress
 
@@ -119,7 +135,7 @@ def fed(snapshot_index: int, match_index: int = 3) -> Progress:
 def test_while_a_snapshot_is_offered_nothing_else_may_be_sent() -> None:
     progress = fed(20)
     assert (progress.mode, list(progress.inflight)) == (Mode.SNAPSHOT, [])
-    assert not progress.may_send(INFLIGHT)
+    assert not progress.may_send(LIMITS)
 
 
 def test_further_offers_do_not_move_what_is_needed_next() -> None:
@@ -140,7 +156,7 @@ def test_the_first_snapshot_ends_them_and_what_follows_it_is_next() -> None:
         progress.offered(40)
         assert progress.accepted(match_index)
         assert (progress.mode, progress.next_index) == (Mode.REPLICATE, match_index + 1)
-        assert progress.may_send(INFLIGHT)
+        assert progress.may_send(LIMITS)
 
 
 def test_who_falls_behind_once_more_is_offered_a_new_first_one() -> None:

@@ -11,6 +11,8 @@ probing.
 from collections import deque
 from enum import IntEnum
 
+from quorate.raft.core.settings import Limits
+
 
 class Mode(IntEnum):
     PROBE = 0
@@ -24,6 +26,7 @@ class Progress:
     __slots__ = (
         "answered_ms",
         "inflight",
+        "inflight_bytes",
         "match_index",
         "mode",
         "next_index",
@@ -42,21 +45,24 @@ class Progress:
         self.mode = Mode.PROBE
         self.paused = False
         """Probing: a request is under way."""
-        self.inflight: deque[int] = deque()
-        """Replicating: the last index of each request that is not yet answered."""
+        self.inflight: deque[tuple[int, int]] = deque()
+        """Replicating: the last index of each request that is not yet answered, and its bytes."""
+        self.inflight_bytes = 0
         self.snapshot_index = 0
         """Of the first snapshot it was offered since it fell behind: the log from there on will be
         needed next."""
 
-    def may_send(self, inflight_messages: int) -> bool:
+    def may_send(self, limits: Limits) -> bool:
         if self.mode is Mode.REPLICATE:
-            return len(self.inflight) < inflight_messages
+            room = self.inflight_bytes < limits.inflight_bytes
+            return room and len(self.inflight) < limits.inflight_messages
         return self.mode is Mode.PROBE and not self.paused
 
-    def sent(self, last_index: int) -> None:
-        """A request whose entries end at ``last_index`` has left."""
+    def sent(self, last_index: int, size: int) -> None:
+        """A request of ``size`` bytes whose entries end at ``last_index`` has left."""
         if self.mode is Mode.REPLICATE:
-            self.inflight.append(last_index)
+            self.inflight.append((last_index, size))
+            self.inflight_bytes += size
             self.next_index = last_index + 1
         else:
             self.paused = True
@@ -65,8 +71,8 @@ class Progress:
         """The follower has everything up to ``match_index``; returns whether that is news."""
         news = match_index > self.match_index
         self.match_index = max(self.match_index, match_index)
-        while self.inflight and self.inflight[0] <= match_index:
-            self.inflight.popleft()
+        while self.inflight and self.inflight[0][0] <= match_index:
+            self.inflight_bytes -= self.inflight.popleft()[1]
         if self.mode is Mode.PROBE or (
             self.mode is Mode.SNAPSHOT and self.match_index >= self.snapshot_index
         ):
@@ -76,11 +82,15 @@ class Progress:
 
     def probe_from(self, next_index: int) -> None:
         self.mode, self.paused = Mode.PROBE, False
-        self.inflight.clear()
+        self._forget_inflight()
         self.next_index = max(self.match_index + 1, next_index)
 
     def offered(self, snapshot_index: int) -> None:
         """A snapshot is offered in place of entries."""
         if self.mode is not Mode.SNAPSHOT:
             self.mode, self.snapshot_index = Mode.SNAPSHOT, snapshot_index
-            self.inflight.clear()
+            self._forget_inflight()
+
+    def _forget_inflight(self) -> None:
+        self.inflight.clear()
+        self.inflight_bytes = 0

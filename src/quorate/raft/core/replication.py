@@ -92,14 +92,13 @@ def _offer(replica: Replica, progress: Progress) -> InstallSnapshot:
 def _send_entries(replica: Replica, peer: ReplicaId, progress: Progress, out: Effects) -> bool:
     """Send what the follower lacks, as far as its bounds allow; whether anything was sent."""
     sent = False
-    while progress.next_index <= replica.log.last_index and progress.may_send(
-        replica.limits.inflight_messages
-    ):
+    while progress.next_index <= replica.log.last_index and progress.may_send(replica.limits):
         if progress.next_index <= replica.log.base.index:
             replica.send(peer, _offer(replica, progress), out)
             return True
         request = _request(replica, progress.next_index - 1, replica.limits.message_bytes)
-        progress.sent(request.prev_log_index + len(request.entries))
+        size = sum([len(entry.data) for entry in request.entries])
+        progress.sent(request.prev_log_index + len(request.entries), size)
         replica.send(peer, request, out)
         sent = True
     return sent

@@ -33,6 +33,9 @@ class Limits(msgspec.Struct, frozen=True):
     """Entries in one AppendRequest; one entry is sent even if it is larger."""
     inflight_messages: int = 32
     """AppendRequests that carry entries and are not yet answered."""
+    inflight_bytes: int = 2 << 20
+    """Of entries in them; one more request is begun below it.  Less than what a connection lets
+    wait, or entries would crowd out the heartbeats of all groups behind them."""
     inflight_reads: int = 1024
     """Reads that wait for a round; a follower's that come beyond are not answered."""
     snapshot_log_bytes: int = 32 << 20

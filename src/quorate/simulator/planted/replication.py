@@ -49,7 +49,7 @@ def _append_as_it_comes(
 
 
 def _accepted_all(self: Progress, match_index: int) -> bool:
-    return _accepted(self, max(match_index, *self.inflight, 0))
+    return _accepted(self, max([match_index, *(last for last, _ in self.inflight)]))
 
 
 def _commit_first(
