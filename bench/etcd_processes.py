@@ -6,14 +6,12 @@ For comparisons: the same faults and the same writes as ``RaftProcesses`` gets.
 import asyncio
 import base64
 import json
-import os
 import shutil
-import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from processes import Processes
 from raft_processes import free_ports
 
 START_S = 20.0
@@ -25,7 +23,7 @@ def installed() -> bool:
     return shutil.which("etcd") is not None
 
 
-class EtcdProcesses:
+class EtcdProcesses(Processes):
     """Servers 1, 2 and 3 with the two times of their elections; etcd's defaults are 100 and
     1000 ms."""
 
@@ -41,12 +39,11 @@ class EtcdProcesses:
         hosts: Sequence[str] = (),
         prefixes: Sequence[Sequence[str]] = (),
     ) -> None:
-        self._directory = directory
+        super().__init__(directory)
         self._timing = (heartbeat_ms, election_ms)
         self._prefixes = prefixes
         self._hosts = list(hosts) or ["127.0.0.1"] * len(self.numbers)
         self._ports = free_ports(2 * len(self.numbers))
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._idle: dict[int, list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
 
     async def __aenter__(self) -> Self:
@@ -92,25 +89,7 @@ class EtcdProcesses:
             "etcd",
             *(f"--{name}={value}" for name, value in options.items()),
         ]
-        with (self._directory / f"n{number}.log").open("ab") as log:
-            self._processes[number] = subprocess.Popen(
-                command, stdout=log, stderr=log, env={**os.environ}
-            )
-
-    def kill(self, number: int) -> None:
-        self._processes[number].kill()
-        self._processes[number].wait()
-
-    def pause(self, number: int) -> None:
-        self._processes[number].send_signal(signal.SIGSTOP)
-
-    def resume(self, number: int) -> None:
-        self._processes[number].send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        for number, process in self._processes.items():
-            if process.poll() is None:
-                self.kill(number)
+        self.launch(number, command)
 
     async def write(self, number: int) -> None:
         """One put of 200 bytes, sent to ``number``."""

@@ -13,9 +13,7 @@ by how much it was late: how long its loop was held up (``usage``).
 
 import asyncio
 import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,6 +22,7 @@ from typing import Any, Self
 
 import msgspec
 from key_values import KeyValues
+from processes import Processes
 
 from quorate.base.codec import Notice, Reply, Request
 from quorate.base.errors import QuorateError
@@ -173,7 +172,7 @@ async def until(true: Callable[[], Awaitable[bool]], timeout_s: float) -> None:
             await asyncio.sleep(POLL_S)
 
 
-class RaftProcesses:
+class RaftProcesses(Processes):
     """Nodes 1, 2, …, each a process; all objects of one event loop of the real world."""
 
     def __init__(
@@ -194,7 +193,7 @@ class RaftProcesses:
         127.0.0.1; ``prefixes`` are what each node's command line begins with.  Without ``probe``
         no timer looks for stalls, which costs a few percent of a core."""
         self.world = world
-        self._directory = directory
+        super().__init__(directory)
         self._prefixes = prefixes
         self._timing = timing or Timing()
         self._limits = limits or Limits()
@@ -206,7 +205,6 @@ class RaftProcesses:
             Address(f"127.0.0.1:{port}") for port in free_ports(nodes)
         ]
         self.rpc = self.client()
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def client(self) -> RpcClient:
         """What a further client calls with; the caller closes it."""
@@ -253,38 +251,7 @@ class RaftProcesses:
             *(self._prefixes[number - 1] if self._prefixes else ()),
             *(sys.executable, __file__, msgspec.json.encode(settings).decode()),
         ]
-        with (self._directory / f"n{number}.log").open("ab") as log:
-            self._processes[number] = subprocess.Popen(command, stdout=log, stderr=log)
-
-    def pid(self, number: int) -> int:
-        return self._processes[number].pid
-
-    def kill(self, number: int) -> None:
-        """SIGKILL; returns when it is gone."""
-        process = self._processes[number]
-        process.kill()
-        process.wait()
-
-    def pause(self, number: int) -> None:
-        """SIGSTOP."""
-        self._processes[number].send_signal(signal.SIGSTOP)
-
-    def resume(self, number: int) -> None:
-        self._processes[number].send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """Kill all that run."""
-        for number, process in self._processes.items():
-            if process.poll() is None:
-                self.kill(number)
-
-    def running(self) -> list[int]:
-        """Those that were not killed; raises if one has ended by itself."""
-        for number, process in self._processes.items():
-            if process.poll() not in (None, -signal.SIGKILL):
-                said = (self._directory / f"n{number}.log").read_text()[-2000:]
-                raise RuntimeError(f"node {number} has ended with {process.poll()}: {said}")
-        return [number for number in self.numbers if self._processes[number].poll() is None]
+        self.launch(number, command)
 
     def cpu_s(self, number: int) -> float:
         """User and system seconds of a process, of all its threads."""

@@ -121,16 +121,7 @@ class Bench:
         """Fill the map; a few commands under way."""
         numbers = iter(range(0, self.keys, KEYS_PER_COMMAND))
         began = time.perf_counter()
-
-        async def loader() -> None:
-            for first in numbers:
-                # Each value is an object of its own when it is read from the log.
-                pairs = [
-                    (key(n), bytes(VALUE_BYTES)) for n in range(first, first + KEYS_PER_COMMAND)
-                ]
-                await self.client.execute(PutMany(pairs), timeout_ms=TIMEOUT_MS)
-
-        await asyncio.gather(*(loader() for _ in range(LOADERS)))
+        await asyncio.gather(*(self._put_many(numbers) for _ in range(LOADERS)))
         passed = time.perf_counter() - began
         taken = ", ".join(str(self._snapshots(n)[0] > 0) for n in self.cluster.running())
         if "False" in taken:
@@ -139,6 +130,7 @@ class Bench:
 
     async def _put_many(self, numbers: Iterator[int]) -> None:
         for first in numbers:
+            # Each value is an object of its own when it is read from the log.
             pairs = [(key(n), bytes(VALUE_BYTES)) for n in range(first, first + KEYS_PER_COMMAND)]
             await self.client.execute(PutMany(pairs), timeout_ms=TIMEOUT_MS)
 

@@ -40,6 +40,14 @@ def test_no_promise_is_broken_and_no_seed_is_idle(seed: int) -> None:
     assert report.simulated_ms >= 30_000
 
 
+@pytest.mark.parametrize("seed", (2, 4, 5))
+def test_registers_and_locks_are_linearizable(seed: int) -> None:
+    """Judged by search; without and with leases, three nodes and five."""
+    report = run_seed(seed, "registers")
+    assert verdict(report) is None, f"{report.where}\nreplay: {report.plan.command}"
+    assert "histories not judged" not in report.notes
+
+
 def test_these_seeds_are_of_all_kinds() -> None:
     """Storms, damaged disks, lost frames; one group and several; three nodes and five."""
     drawn = [draw_plan(seed, "lists") for seed in SEEDS]

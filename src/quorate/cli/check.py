@@ -4,6 +4,7 @@ The exit code is the verdict: 0 Ok, 1 Illegal, 2 Unknown.  So whatever else goes
 usage included, ends with a code of its own (``NotJudged``).
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -63,10 +64,13 @@ def check(
             html.write_text(page(chosen, judgement, file), encoding="utf-8")
         except OSError as error:
             raise NotJudged(f"{html} cannot be written: {error.strerror}.") from error
-    if as_json:
-        print_json(_as_json(model, judgement))
-    else:
-        _show(judgement)
+    try:
+        if as_json:
+            print_json(_as_json(model, judgement))
+        else:
+            _show(judgement)
+    except BrokenPipeError:  # nobody reads on; the verdict is the exit code all the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(EXIT_CODES[judgement.verdict])
 
 

@@ -48,6 +48,10 @@ def main(
     bugs = {bug.name: bug for bug in BUGS}
     if planted and planted not in bugs:
         raise typer.BadParameter(f"there is no planted bug {planted!r}: {', '.join(bugs)}")
+    if seed is None and seeds < 1:
+        raise typer.BadParameter("name a seed to replay, or say how many: --seeds 200")
+    if seed is None and (planted or shrinking):
+        raise typer.BadParameter("--planted and --shrink are for one seed")
     chosen = None if only == "all" else tuple(int(number) for number in only.split(",") if number)
     reduction = Reduction(chosen, nodes, groups, clients, operations, faults_ms, dice)
 

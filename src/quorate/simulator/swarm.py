@@ -1,8 +1,8 @@
 """Many seeds, on all cores; a tenth of them twice.
 
-A run must be a function of its seed, or it cannot be replayed.  So every tenth seed runs a second
-time, in another Python process whose strings hash differently, and must give the same digest of all
-its events.  What differs is named as a violation like any other.
+A run must be a function of its seed, or it cannot be replayed.  So of each workload every tenth run
+happens a second time, in another Python process whose strings hash differently, and must give the
+same digest of all its events.  What differs is named as a violation like any other.
 """
 
 import os
@@ -19,7 +19,7 @@ from quorate.simulator.run import Report, counted, run_plan
 MIN_FAULTS, MIN_ACKNOWLEDGED = 3, 20
 """What every seed must at least have seen, or it has tested nothing."""
 TWICE = 10
-"""Every tenth seed runs twice."""
+"""Of each workload every tenth run happens twice."""
 
 
 def verdict(report: Report) -> str | None:
@@ -86,11 +86,7 @@ def run_swarm(
         with _hash_seed("1"):
             runs = [first.submit(run, plan) for plan in plans]
         with _hash_seed("2"):
-            again = {
-                number: second.submit(run, plan)
-                for number, plan in enumerate(plans)
-                if number % TWICE == 0
-            }
+            again = {number: second.submit(run, plans[number]) for number in _twice(plans)}
         for number, (plan, future) in enumerate(zip(plans, runs, strict=True)):
             report = future.result()
             totals.add(report)
@@ -102,6 +98,18 @@ def run_swarm(
                 totals.violations.append((plan, fault))
             each(report, fault)
     return totals
+
+
+def _twice(plans: Sequence[Plan]) -> list[int]:
+    """The places of those that run twice.  Workloads are given out in a row of their own, so every
+    tenth place alone would never be one of the rarest."""
+    before: Counter[str] = Counter()
+    places = []
+    for place, plan in enumerate(plans):
+        if before[plan.workload] % TWICE == 0:
+            places.append(place)
+        before[plan.workload] += 1
+    return places
 
 
 def _differs(report: Report, again: "Future[Report]") -> str | None:

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -125,6 +127,18 @@ def test_bad_input_names_its_line(
     file.write_text(written(EVENTS) + "{\n")
     assert run(monkeypatch, "--model", "register", file) == 14
     assert capsys.readouterr().err.startswith("quorate: Line 5 is no JSON")
+
+
+def test_the_verdict_is_the_same_when_nobody_reads_it(file: Path) -> None:
+    file.write_text(written(EVENTS))
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [sys.executable, "-m", "quorate.cli.main", "check", "--model", "register", file]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_help_ends_with_0(

@@ -14,7 +14,7 @@ from swarm_runs import (
 
 from quorate.simulator.plan import Reduction, draw_plan
 from quorate.simulator.run import run_plan
-from quorate.simulator.swarm import run_swarm, verdict
+from quorate.simulator.swarm import _twice, run_swarm, verdict
 
 PLANS = [draw_plan(seed, "lists") for seed in range(1, 13)]
 
@@ -46,6 +46,12 @@ def test_a_run_that_depends_on_the_hashes_of_strings_is_a_violation() -> None:
     [(plan, sentence)] = run_swarm(PLANS, 1, run=depends_on_hashes).violations
     assert plan.seed == 11
     assert sentence.startswith("NOT REPEATABLE: a second run, in another process")
+
+
+def test_of_each_workload_every_tenth_run_happens_twice() -> None:
+    """Also of one that comes once in as many seeds as divide by ten."""
+    plans = [draw_plan(seed, "words" if seed % 20 == 19 else "lists") for seed in range(1, 41)]
+    assert [plans[place].seed for place in _twice(plans)] == [1, 11, 19, 22, 32]
 
 
 def test_all_runs_but_the_second_ones_share_a_hash_seed_and_ours_stays(
