@@ -10,6 +10,7 @@ def report_of(plan: Plan, **changes: object) -> Report:
     report = Report(
         plan,
         acknowledged=100,
+        under_faults=60,
         unknown=2,
         elections=3,
         steps=1_000,

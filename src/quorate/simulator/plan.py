@@ -88,7 +88,9 @@ def draw_plan(
 ) -> Plan:
     """What ``seed`` does to ``workload``."""
     entry, left = WORKLOADS[workload], reduction or Reduction()
-    options = entry.draw(random.Random(f"{seed}/{workload}/options"), entry.operations)
+    options = entry.draw(
+        random.Random(f"{seed}/{workload}/options"), entry.operations, entry.needed
+    )
     schedule = draw_schedule(random.Random(f"{seed}/{workload}/schedule"), options)
     limits = msgspec.structs.asdict(left)
     only, _ = limits.pop("only"), limits.pop("dice")

@@ -15,6 +15,7 @@ from quorate.base.check import Bug, check
 from quorate.runtime.simulated.faults import Link
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.nemeses.nemesis import Nemesis
+from quorate.simulator.nemeses.options import Options
 from quorate.simulator.plan import Plan, Reduction, draw_plan
 from quorate.simulator.workloads.table import WORKLOADS
 from quorate.simulator.workloads.workload import Workload
@@ -31,6 +32,8 @@ class Report:
 
     plan: Plan
     acknowledged: int
+    under_faults: int
+    """Of these, before the faults ended."""
     unknown: int
     elections: int
     steps: int
@@ -104,8 +107,11 @@ def run_plan(plan: Plan) -> Report:
         link = Link(delay_ms=plan.options.delay_ms)
         nemesis = Nemesis(simulation, load.cluster, plan.schedule, link)
         broken, where, judge = None, "", ""
+        under_faults = 0
         try:
-            _run(simulation, load, nemesis, plan)
+            _run_faults(simulation, load, nemesis, plan.options)
+            under_faults = load.acknowledged
+            _run_calm(simulation, load, nemesis, plan.options)
         except Bug as bug:
             broken, judge = str(bug), _raised_in(bug)
         except Exception as error:
@@ -114,6 +120,7 @@ def run_plan(plan: Plan) -> Report:
         return Report(
             plan,
             load.acknowledged,
+            under_faults,
             load.unknown,
             checker.elections,
             checker.steps,
@@ -136,14 +143,16 @@ def _raised_in(bug: Bug) -> str:
     return next(name for name in reversed(modules) if name != check.__module__)
 
 
-def _run(simulation: Simulation, load: Workload, nemesis: Nemesis, plan: Plan) -> None:
-    options = plan.options
+def _run_faults(simulation: Simulation, load: Workload, nemesis: Nemesis, options: Options) -> None:
     for name in load.cluster.names:
         simulation.machine(name).disk.faults.sync_ms = options.sync_ms
     load.cluster.found()
     load.begin()
     nemesis.begin()
     simulation.run_for(max(0.0, options.faults_ms - simulation.now_ms()))
+
+
+def _run_calm(simulation: Simulation, load: Workload, nemesis: Nemesis, options: Options) -> None:
     nemesis.heal()
     load.finish()
     simulation.run_for(max(0.0, options.faults_ms + CALM_MS - simulation.now_ms()))

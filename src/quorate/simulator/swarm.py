@@ -15,9 +15,13 @@ from multiprocessing import get_context
 
 from quorate.simulator.plan import Plan
 from quorate.simulator.run import Report, counted, run_plan
+from quorate.simulator.workloads.register_clients import NOT_JUDGED
 
-MIN_FAULTS, MIN_ACKNOWLEDGED = 3, 20
-"""What every seed must at least have seen, or it has tested nothing."""
+MIN_FAULTS, MIN_ACKNOWLEDGED = 3, 5
+"""What every seed must at least have seen, and done while there were faults, or it has tested
+nothing."""
+MAX_NOT_JUDGED = 0.01
+"""So large a share of the seeds may have a history that is too hard to judge."""
 TWICE = 10
 """Of each workload every tenth run happens twice."""
 
@@ -26,9 +30,9 @@ def verdict(report: Report) -> str | None:
     """What is wrong with a run; ``None`` if nothing is."""
     if report.broken is not None:
         return f"BROKEN: {report.broken}"
-    seen = (sum(report.faults.values()), report.acknowledged)
+    seen = (sum(report.faults.values()), report.under_faults)
     if seen[0] < MIN_FAULTS or seen[1] < MIN_ACKNOWLEDGED:
-        return f"IDLE: faults and acknowledged operations are only {seen}"
+        return f"IDLE: faults, and operations acknowledged among them, are only {seen}"
     return None
 
 
@@ -58,6 +62,11 @@ class Totals:
         self.faults.update(report.faults)
         self.notes.update(report.notes)
         self.marks.update(report.marks)
+
+    @property
+    def too_hard(self) -> bool:
+        """Whether too many histories were not judged for the others to say anything."""
+        return self.notes[NOT_JUDGED] > 1 + MAX_NOT_JUDGED * self.seeds
 
     def lines(self) -> list[str]:
         ratio = self.simulated_s / self.cpu_s if self.cpu_s else 0.0

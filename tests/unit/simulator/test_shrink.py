@@ -21,7 +21,7 @@ NEEDED = (PLAN.schedule[2].number, PLAN.schedule[6].number)
 
 def broken_when(condition: Callable[[Plan], str | None]) -> Callable[[Plan], Report]:
     def run(plan: Plan) -> Report:
-        return Report(plan, 200, 0, 1, 1, {}, 30_000.0, "", broken=condition(plan))
+        return Report(plan, 200, 100, 0, 1, 1, {}, 30_000.0, "", broken=condition(plan))
 
     return run
 

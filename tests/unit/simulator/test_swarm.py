@@ -76,7 +76,7 @@ def test_a_run_that_has_met_nothing_is_idle() -> None:
     assert verdict(report_of(plan, faults={"kill": 2})) == (
         "IDLE: faults and acknowledged operations are only (2, 100)"
     )
-    assert verdict(report_of(plan, acknowledged=19)) is not None
+    assert verdict(report_of(plan, under_faults=4)) is not None
     assert verdict(report_of(plan, broken="Progress: none")) == "BROKEN: Progress: none"
 
 

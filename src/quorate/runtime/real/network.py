@@ -104,6 +104,8 @@ class RealConnection(asyncio.BufferedProtocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is None:
+            return  # ``abandon`` has said so
         self._transport = None
         self._owner.pop(self, None)
         self._writable.set()
@@ -181,6 +183,13 @@ class RealConnection(asyncio.BufferedProtocol):
         """Close at once, whatever has not left."""
         if self._transport is not None:
             self._transport.abort()
+
+    def abandon(self) -> None:
+        """Connecting was given up.  If that came after ``connection_made``, uvloop closes the
+        transport and tells nobody; ``RealNetwork.close`` would wait for its end for ever."""
+        if self._transport is not None:
+            self._transport.abort()
+            self.connection_lost(None)
 
     # What the owner calls.
 
@@ -284,14 +293,17 @@ class RealNetwork:
             host, port = self._allowed(address)
         except BadInput as error:  # addresses come over the network, too
             raise Unavailable(f"cannot connect: {error.message}") from error
+        connection = RealConnection(receiver, max_frame_bytes, address, self._connections)
+        connected = False
         try:
             async with asyncio.timeout(timeout_ms / 1000.0):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: RealConnection(receiver, max_frame_bytes, address, self._connections),
+                await asyncio.get_running_loop().create_connection(
+                    lambda: connection,
                     host,
                     port,
                     ssl=None if self._tls is None else self._tls.client,
                 )
+                connected = True
                 return connection
         except TimeoutError:
             raise Unavailable(
@@ -304,6 +316,9 @@ class RealNetwork:
                     f"nobody listens at {address}: see whether that process runs"
                 ) from error
             raise Unavailable(f"cannot connect to {address}: {error}") from error
+        finally:
+            if not connected:
+                connection.abandon()
 
     async def close(self) -> None:
         """Stop listening, and drop all connections without waiting for what has not left."""

@@ -6,6 +6,7 @@ and others, 2012).
 """
 
 import random
+from typing import TypeAlias
 
 import msgspec
 
@@ -68,17 +69,24 @@ class Options(msgspec.Struct, frozen=True):
         return [f"n{number}" for number in range(1, self.nodes + 1)]
 
 
-def draw_options(rng: random.Random, operations: tuple[str, ...] = ()) -> Options:
+Needed: TypeAlias = tuple[tuple[str, ...], ...]
+"""Groups of operations of each of which one at least must be on."""
+
+
+def draw_options(
+    rng: random.Random, operations: tuple[str, ...] = (), needed: Needed = ()
+) -> Options:
     """For groups of a small machine whose clients have ``operations``."""
     kinds = _some(rng, KINDS)
     nodes = rng.choice((3, 3, 5))
     lost = rng.sample(range(1, nodes + 1), rng.randint(1, (nodes - 1) // 2))
     stays_lost = rng.random() < 0.6 and any(kind in KINDS_FOR_EVER for kind in kinds)
     storm = "storm" in kinds
+    groups = rng.choice((1, 1, 2, 3))
     return Options(
         nodes=nodes,
-        groups=rng.choice((1, 1, 2, 3)),
-        clients=rng.randint(2, 5),
+        groups=groups,
+        clients=max(2 * groups, rng.randint(2, 5)),
         delay_ms=(10.0, 60.0) if storm else rng.choice(((0.1, 1.0), (0.5, 5.0), (1.0, 25.0))),
         # Slow ones more often: what was acknowledged too early stays so for longer.
         sync_ms=rng.choice(((0.2, 1.0), (0.5, 5.0), (5.0, 30.0), (5.0, 30.0))),
@@ -91,11 +99,13 @@ def draw_options(rng: random.Random, operations: tuple[str, ...] = ()) -> Option
         padding_bytes=rng.choice((0, 3_000)),
         ballast_bytes=rng.choice((0, 0, 3 << 20)),
         lost=tuple(f"n{number}" for number in sorted(lost)) if stays_lost else (),
-        off=tuple(rng.sample(operations, rng.randrange(len(operations)))) if operations else (),
+        off=_off(rng, operations, needed),
     )
 
 
-def draw_for_nodes(rng: random.Random, operations: tuple[str, ...] = ()) -> Options:
+def draw_for_nodes(
+    rng: random.Random, operations: tuple[str, ...] = (), needed: Needed = ()
+) -> Options:
     """For whole nodes: their processes die alone as well, and clients are cut off, too."""
     clients = rng.randint(3, 4)
     users = (*(f"c{number}" for number in range(1, clients + 1)), "counter", "watcher")
@@ -114,8 +124,16 @@ def draw_for_nodes(rng: random.Random, operations: tuple[str, ...] = ()) -> Opti
         loss=0.002,  # a lost frame costs a caller its whole timeout, and a job is many calls
         alone=tuple(rng.sample(NODE_ROLES, rng.randint(0, len(NODE_ROLES)))),
         sided=users if rng.random() < 0.5 else (),
-        off=tuple(rng.sample(operations, rng.randrange(len(operations)))) if operations else (),
+        off=_off(rng, operations, needed),
     )
+
+
+def _off(rng: random.Random, operations: tuple[str, ...], needed: Needed) -> tuple[str, ...]:
+    while operations:
+        off = tuple(rng.sample(operations, rng.randrange(len(operations))))
+        if all(set(group) - set(off) for group in needed):
+            return off
+    return ()
 
 
 def _draw_limits(rng: random.Random) -> Limits:

@@ -3,21 +3,15 @@
 import random
 from collections.abc import Sequence
 
-from quorate.base.check import Bug
 from quorate.raft.client import GroupClient
 from quorate.runtime.ports import World
-from quorate.runtime.simulated.process import SimulatedProcess
-from quorate.simulator.cluster import ClientWork, RaftCluster
-from quorate.simulator.workloads.lists import History, judge, read_all, run_client
-
-CALM_MS = 6_000
-"""How long the clients go on after the last fault."""
-PROGRESS_MS = 8_000
-"""Within this time after they have ended, every list must be readable."""
+from quorate.simulator.cluster import RaftCluster
+from quorate.simulator.workloads.groups import PROGRESS_MS, GroupWorkload
+from quorate.simulator.workloads.lists import History, append_and_read_all, judge, run_client
 
 
-class ListsWorkload:
-    """``clients`` that append to the lists of one group each, and read them.
+class ListsWorkload(GroupWorkload):
+    """Clients that append to the lists of one group each, and read them.
 
     ``off``: operations that none of them does; ``operations``: how many each does at most.
     """
@@ -33,16 +27,13 @@ class ListsWorkload:
         padding_bytes: int = 0,
         operations: int | None = None,
     ) -> None:
-        self.cluster = cluster
-        self.notes: dict[str, int] = {}
+        super().__init__(cluster, clients, rng)
         self._histories = [History() for _ in cluster.groups]
-        self._count = clients
-        self._rng = rng
+        self._final: dict[int, dict[str, list[str]]] = {}
         self._pace_ms = pace_ms
         self._off = off
         self._padding_bytes = padding_bytes
         self._operations = operations
-        self._clients: list[SimulatedProcess] = []
 
     @property
     def acknowledged(self) -> int:
@@ -52,48 +43,24 @@ class ListsWorkload:
     def unknown(self) -> int:
         return sum(history.count("maybe") for history in self._histories)
 
-    def begin(self) -> None:
-        names = [f"c{number}" for number in range(1, self._count + 1)]
-        self._clients = [self.cluster.start_client(name, self._client(name)) for name in names]
+    async def play(
+        self, world: World, client: GroupClient, group: int, name: str, rng: random.Random
+    ) -> None:
+        await run_client(
+            world,
+            client,
+            name,
+            self._histories[group],
+            rng,
+            pace_ms=self._pace_ms,
+            off=self._off,
+            padding_bytes=self._padding_bytes,
+            operations=self._operations,
+        )
 
-    def finish(self) -> None:
-        simulation = self.cluster.simulation
-        simulation.run_for(CALM_MS)
-        for client in self._clients:
-            client.kill()
-        final: list[dict[str, list[str]]] = []
-        reader = self.cluster.start_client("reader", self._reader(final))
-        try:
-            simulation.run_until(lambda: not reader.alive, PROGRESS_MS)
-        except TimeoutError:
-            raise Bug(f"Progress: no answer {PROGRESS_MS} ms after the last fault") from None
-        if reader.error is not None:
-            raise Bug(f"Progress: {reader.error}")
-        for history, lists in zip(self._histories, final, strict=True):
-            judge(history, lists)
+    async def look(self, client: GroupClient, group: int) -> None:
+        history = self._histories[group]
+        self._final[group] = await append_and_read_all(client, history, PROGRESS_MS)
 
-    def _client(self, name: str) -> ClientWork:
-        rng = random.Random(self._rng.getrandbits(64))
-
-        async def work(world: World, clients: list[GroupClient]) -> None:
-            group = rng.randrange(len(clients))
-            await run_client(
-                world,
-                clients[group],
-                name,
-                self._histories[group],
-                rng,
-                pace_ms=self._pace_ms,
-                off=self._off,
-                padding_bytes=self._padding_bytes,
-                operations=self._operations,
-            )
-
-        return work
-
-    def _reader(self, final: list[dict[str, list[str]]]) -> ClientWork:
-        async def work(world: World, clients: list[GroupClient]) -> None:
-            for client in clients:
-                final.append(await read_all(client, PROGRESS_MS))
-
-        return work
+    def judge(self, group: int) -> None:
+        judge(self._histories[group], self._final[group])

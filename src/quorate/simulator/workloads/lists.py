@@ -123,6 +123,11 @@ OPERATIONS = ("append", *READS)
 """What a client does; ``read anywhere``: a follower may answer."""
 
 
+def now_ms() -> float:
+    """True time: a client's own clock is not everybody's."""
+    return asyncio.get_running_loop().time() * 1000
+
+
 async def run_client(
     world: World,
     client: GroupClient,
@@ -139,10 +144,6 @@ async def run_client(
 
     Between two operations it pauses up to ``pace_ms``; what is ``off`` it does not do.
     """
-
-    def now_ms() -> float:
-        """True time: a client's own clock is not everybody's."""
-        return asyncio.get_running_loop().time() * 1000
 
     shares = {"append": 6, "read": 1, "read anywhere": 1}
     kinds = [kind for kind in OPERATIONS if kind not in off]
@@ -177,8 +178,15 @@ async def run_client(
         await world.clock.sleep(rng.uniform(0, pace_ms))
 
 
-async def read_all(client: GroupClient, timeout_ms: float) -> dict[str, list[str]]:
-    """The final lists, read after the faults have ended: progress is part of the promise."""
+async def append_and_read_all(
+    client: GroupClient, history: History, timeout_ms: float
+) -> dict[str, list[str]]:
+    """One more value, and the final lists, after the faults have ended: progress is part of the
+    promise."""
+    last = Operation("reader", KEYS[0], "reader.1", now_ms())
+    history.operations.append(last)
+    await client.execute(Append(KEYS[0], "reader.1"), timeout_ms=timeout_ms)
+    last.outcome, last.ended_ms = "ok", now_ms()
     return {key: await client.query(Read(key), timeout_ms=timeout_ms) for key in KEYS}
 
 

@@ -19,8 +19,8 @@ from quorate.linearizability.judge import check_history
 from quorate.linearizability.models import MODELS
 from quorate.raft.client import GroupClient
 from quorate.runtime.ports import World
-from quorate.runtime.simulated.process import SimulatedProcess
-from quorate.simulator.cluster import ClientWork, RaftCluster
+from quorate.simulator.cluster import RaftCluster
+from quorate.simulator.workloads.groups import PROGRESS_MS, GroupWorkload
 from quorate.simulator.workloads.registers import (
     Acquire,
     Append,
@@ -39,12 +39,12 @@ OPERATIONS = tuple(SHARES)
 VALUES = 5
 """Different numbers that are written: few, so that a compare-and-set finds one that came back."""
 TIMEOUTS_MS = (300, 2_000, 5_000)
-CALM_MS = 6_000
-"""How long the clients go on after the last fault."""
-PROGRESS_MS = 8_000
-"""Within this time after they have ended, every key must be readable."""
 MAX_STEPS = 400_000
 """Of the search, for all that clients saw of one group; some seconds."""
+NOT_JUDGED = "histories not judged"
+"""What a report calls those that took more."""
+NEEDED = (("write", "cas", "append"), ("read", "read anywhere"))
+"""Of each, one operation at least is on, or there is nothing to judge."""
 
 
 @dataclass(slots=True)
@@ -143,8 +143,12 @@ class Player:
         operation.result = self._observed.seen[key] = found
         self._return(operation)
 
-    async def read_all(self) -> None:
-        """What is there in the end is part of the history."""
+    async def look(self) -> None:
+        """Once more a change, and what is there in the end: both are part of the history."""
+        [key], text = KEYS["kv"], "reader,"
+        operation = self._invoke("append", key, text)
+        await self._client.execute(Append(key, text), timeout_ms=PROGRESS_MS)
+        self._return(operation)
         for model in ("register", "kv"):
             for key in KEYS[model]:
                 operation = self._invoke("read" if model == "register" else "get", key, None)
@@ -170,8 +174,8 @@ def _now_ms() -> float:
     return asyncio.get_running_loop().time() * 1000
 
 
-class RegistersWorkload:
-    """``clients`` of ``cluster`` (whose machine is ``Registers``), each of one group.
+class RegistersWorkload(GroupWorkload):
+    """Clients of groups whose machine is ``Registers``.
 
     ``off``: operations that none of them does; ``operations``: how many each does at most.
     """
@@ -186,15 +190,11 @@ class RegistersWorkload:
         off: Sequence[str] = (),
         operations: int | None = None,
     ) -> None:
-        self.cluster = cluster
-        self.notes: dict[str, int] = {}
+        super().__init__(cluster, clients, rng)
         self.observed = [Observed() for _ in cluster.groups]
-        self._count = clients
-        self._rng = rng
         self._pace_ms = pace_ms
         self._kinds = [kind for kind in OPERATIONS if kind not in off]
         self._operations = operations
-        self._clients: list[SimulatedProcess] = []
 
     @property
     def acknowledged(self) -> int:
@@ -204,51 +204,25 @@ class RegistersWorkload:
     def unknown(self) -> int:
         return sum(observed.count(Outcome.INFO) for observed in self.observed)
 
-    def begin(self) -> None:
-        names = [f"c{number}" for number in range(1, self._count + 1)]
-        self._clients = [self.cluster.start_client(name, self._client(name)) for name in names]
+    async def play(
+        self, world: World, client: GroupClient, group: int, name: str, rng: random.Random
+    ) -> None:
+        player = Player(client, name, self.observed[group], rng)
+        shares = [SHARES[kind] for kind in self._kinds]
+        for count in itertools.count():
+            if count == self._operations:
+                return
+            [kind] = rng.choices(self._kinds, shares)
+            await player.play(kind)
+            await world.clock.sleep(rng.uniform(0, self._pace_ms))
 
-    def finish(self) -> None:
-        simulation = self.cluster.simulation
-        simulation.run_for(CALM_MS)
-        for client in self._clients:
-            client.kill()
-        reader = self.cluster.start_client("reader", self._reader())
-        try:
-            simulation.run_until(lambda: not reader.alive, PROGRESS_MS)
-        except TimeoutError:
-            raise Bug(f"Progress: no answer {PROGRESS_MS} ms after the last fault") from None
-        if reader.error is not None:
-            raise Bug(f"Progress: {reader.error}")
-        for number, observed in zip(self.cluster.groups, self.observed, strict=True):
-            unjudged = judge(observed.operations, f"group {number}")
-            if unjudged:
-                self.notes["histories not judged"] = (
-                    self.notes.get("histories not judged", 0) + unjudged
-                )
+    async def look(self, client: GroupClient, group: int) -> None:
+        await Player(client, "reader", self.observed[group], self._rng).look()
 
-    def _client(self, name: str) -> ClientWork:
-        rng = random.Random(self._rng.getrandbits(64))
-
-        async def work(world: World, clients: list[GroupClient]) -> None:
-            group = rng.randrange(len(clients))
-            player = Player(clients[group], name, self.observed[group], rng)
-            shares = [SHARES[kind] for kind in self._kinds]
-            for count in itertools.count():
-                if count == self._operations:
-                    return
-                [kind] = rng.choices(self._kinds, shares)
-                await player.play(kind)
-                await world.clock.sleep(rng.uniform(0, self._pace_ms))
-
-        return work
-
-    def _reader(self) -> ClientWork:
-        async def work(world: World, clients: list[GroupClient]) -> None:
-            for client, observed in zip(clients, self.observed, strict=True):
-                await Player(client, "reader", observed, self._rng).read_all()
-
-        return work
+    def judge(self, group: int) -> None:
+        where = f"group {self.cluster.groups[group]}"
+        if unjudged := judge(self.observed[group].operations, where):
+            self.notes[NOT_JUDGED] = self.notes.get(NOT_JUDGED, 0) + unjudged
 
 
 def judge(operations: Sequence[Operation], where: str) -> int:

@@ -8,10 +8,14 @@ from functools import partial
 from quorate.runtime.simulated.processes import TaskCost
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import NodeCluster, RaftCluster
-from quorate.simulator.nemeses.options import Options, draw_for_nodes, draw_options
+from quorate.simulator.nemeses.options import Needed, Options, draw_for_nodes, draw_options
 from quorate.simulator.workloads.list_clients import ListsWorkload
 from quorate.simulator.workloads.lists import READS, Lists
-from quorate.simulator.workloads.register_clients import OPERATIONS, RegistersWorkload
+from quorate.simulator.workloads.register_clients import (
+    NEEDED,
+    OPERATIONS,
+    RegistersWorkload,
+)
 from quorate.simulator.workloads.registers import Registers
 from quorate.simulator.workloads.words import Words
 from quorate.simulator.workloads.workload import Workload
@@ -76,14 +80,16 @@ class Entry:
 
     make: Callable[[Simulation, Options, random.Random], Workload]
     operations: tuple[str, ...] = ()
-    draw: Callable[[random.Random, tuple[str, ...]], Options] = draw_options
+    needed: tuple[tuple[str, ...], ...] = ()
+    """Of each of these at least one operation stays on."""
+    draw: Callable[[random.Random, tuple[str, ...], Needed], Options] = draw_options
     share: int = 1
     """Of how many seeds in a row it is given, where nobody chooses (``workload_of``)."""
 
 
 WORKLOADS: dict[str, Entry] = {
     "lists": Entry(_lists, READS, share=11),
-    "registers": Entry(_registers, OPERATIONS, share=8),
+    "registers": Entry(_registers, OPERATIONS, NEEDED, share=8),
     "words": Entry(_words, draw=draw_for_nodes),
 }
 _MIX = [name for name, entry in WORKLOADS.items() for _ in range(entry.share)]
