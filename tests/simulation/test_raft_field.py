@@ -28,7 +28,13 @@ from quorate.runtime.ports import World
 from quorate.runtime.simulated.process import SimulatedProcess
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import RaftCluster
-from quorate.simulator.workloads.lists import OPERATIONS, History, judge, read_all, run_client
+from quorate.simulator.workloads.lists import (
+    OPERATIONS,
+    History,
+    append_and_read_all,
+    judge,
+    run_client,
+)
 
 GROUP = GroupId(1)
 TIMING = Timing(heartbeat_interval_ms=50, election_timeout_ms=300)
@@ -153,7 +159,7 @@ class Field:
         final: list[dict[str, list[str]]] = []
 
         async def read(world: World, clients: list[GroupClient]) -> None:
-            final.append(await read_all(clients[0], 8_000))
+            final.append(await append_and_read_all(clients[0], self.history, 8_000))
 
         reader = self.cluster.start_client("last", read)
         self.wait(lambda: not reader.alive)

@@ -18,6 +18,7 @@ from quorate.base.errors import (
     DeadlineExceeded,
     Maybe,
     NotLeader,
+    ProtocolError,
     QuorateError,
     SessionExpired,
     Unavailable,
@@ -164,8 +165,10 @@ class GroupClient:
                 if self._session is None:
                     # A repeated opening leaves a session that nobody uses, and that expires.
                     request = Propose(self._group, [encode(OpenSession())])
-                    [outcome] = await self._leader(partial(self._call, request), deadline_ms)
-                    self._session = result_of(outcome, int)
+                    outcomes = await self._leader(partial(self._call, request), deadline_ms)
+                    if len(outcomes) != 1:
+                        raise ProtocolError(f"{len(outcomes)} answers to one command")
+                    self._session = result_of(outcomes[0], int)
                     self._sequence = 0
                 self._used_ms = max(self._used_ms, now_ms)
                 return self._session

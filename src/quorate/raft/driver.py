@@ -321,6 +321,13 @@ class Driver:
         self._timer = clock.call_later(delay_ms, self._fire)
 
     def _fire(self) -> None:
+        try:
+            self._tick_due()
+        except Exception as error:  # without its timer a replica neither leads nor campaigns
+            self.stop()
+            self._world.stop(error)
+
+    def _tick_due(self) -> None:
         if self._stopped:
             return
         self._timer, self._timer_ms = None, float("-inf")  # armed below, not by a step

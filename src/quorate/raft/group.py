@@ -110,6 +110,8 @@ class Group:
         self._leads = False
         self._tick_timer: Timer | None = None
         self._tick_ms: int | None = None
+        self._tick_index = 0
+        """Of the last tick that was proposed here."""
         self._leadership_callbacks: list[Callable[[bool], None]] = []
         self._applied_callbacks: list[Callable[[], None]] = []
         self._stepped_down: list[asyncio.Future[None]] = []
@@ -188,6 +190,9 @@ class Group:
             raise Unavailable(
                 f"replica {target} did not take over group {self.name} within {timeout_ms:.0f} ms"
             ) from None
+        finally:
+            if future in self._stepped_down:
+                self._stepped_down.remove(future)
 
     def status(self) -> GroupStatus:
         replica = self._replica
@@ -301,7 +306,9 @@ class Group:
 
     def reads_ready(self, reads: list[ReadReady]) -> None:
         """The driver's word that queries may be answered from a certain index on."""
-        self._reads.ready(reads, self.last_applied)
+        # A state that is being read back is nobody's: the indexes are noted, no more.
+        restoring = self.last_applied < self._replica.log.base.index
+        self._reads.ready(reads, -1 if restoring else self.last_applied)
 
     def install(self, source: ReplicaId, snapshot: Snapshot) -> None:
         """The driver's word that the leader offers a snapshot in place of its log."""
@@ -331,6 +338,7 @@ class Group:
         for stepped_down in waiting:
             if not stepped_down.done():
                 stepped_down.set_result(None)
+        self._tick_index = 0
         if self.is_leader:
             self.is_leader = False
             self._announce(False)
@@ -407,7 +415,9 @@ class Group:
         if deadline_ms > self._now_ms():
             self._arm_tick()
             return
-        self._driver.propose(self.group, [encode(LogBatch(self._now_ms(), []))])
+        if self._tick_index <= self.last_applied:  # or the last one is still on its way
+            data = encode(LogBatch(self._now_ms(), []))
+            self._tick_index = self._driver.propose(self.group, [data]) or 0
         # Until that entry is applied the deadline stands: look again soon, not at once.
         self._tick_ms = deadline_ms
         self._tick_timer = self._world.clock.call_later(TICK_RETRY_MS, self._tick)

@@ -18,7 +18,7 @@ from quorate.raft.observer import Observer
 from quorate.raft.server import RaftServer
 from quorate.raft.sessions import SessionMachine
 from quorate.raft.snapshots import SnapshotStore
-from quorate.raft.snapshotter import load, start_of_log
+from quorate.raft.snapshotter import load, start_of_log, start_of_term
 from quorate.raft.wal import SEGMENT_BYTES, Recovered, Wal
 from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import World
@@ -64,7 +64,7 @@ class RaftNode:
         wal, recovered = await Wal.open(world.disk, cluster, node, segment_bytes=segment_bytes)
         store = await SnapshotStore.open(world)
         driver = Driver(world, wal, rpc.notify, observer)
-        groups: dict[GroupId, Group] = {}
+        loaded: dict[GroupId, tuple[SessionMachine, Replica]] = {}
         for group, (machine, membership) in machines.items():
             found = recovered.get(group) or Recovered(HardState(), 0, 0, [])
             snapshot = store.newest(group)
@@ -76,15 +76,20 @@ class RaftNode:
                 membership.replica,
                 list(membership.addresses),
                 log,
-                found.state,
+                start_of_term(wal, group, found.state, snapshot),
                 now_ms=world.clock.monotonic_ms(),
                 draw=world.random.random,
                 timing=timing or Timing(),
                 limits=limits or Limits(),
                 snapshot=snapshot,
             )
+            loaded[group] = (sessions, replica)
+        groups: dict[GroupId, Group] = {}
+        for group, (sessions, replica) in loaded.items():  # only now: no group waits for another
+            addresses = machines[group][1].addresses
+            replica.reset_election_timer(world.clock.monotonic_ms())
             groups[group] = Group(
-                world, driver, group, sessions, replica, membership.addresses, store, rpc, observer
+                world, driver, group, sessions, replica, addresses, store, rpc, observer
             )
         rpc.lost = driver.connection_lost
         return RaftNode(driver, groups, store)

@@ -97,14 +97,12 @@ class Reads:
     def _ask_again(self) -> None:
         """A leader's own reads need no repetition, and for them it does no harm."""
         self._timer = None
-        unknown = [number for number, read in self._reads.items() if read.index is None]
-        late = [number for number in unknown if self._reads[number].asked >= GIVE_UP_AFTER]
-        if unknown:
-            sometimes("read asked again")
-        self._fail(late, lambda: Unavailable("nobody said in time from which entry on to answer"))
-        for number in unknown:
-            if (read := self._reads.get(number)) is not None:
-                read.asked += 1
+        late = [number for number, read in self._reads.items() if read.asked >= GIVE_UP_AFTER]
+        self._fail(late, lambda: Unavailable("no state here was fit to answer in time"))
+        for number, read in list(self._reads.items()):
+            read.asked += 1
+            if read.index is None:
+                sometimes("read asked again")
                 self._driver.read(self._group, number)
         if self._reads and self._timer is None:
             self._timer = self._world.clock.call_later(ASK_AGAIN_MS, self._ask_again)

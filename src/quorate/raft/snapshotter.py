@@ -25,7 +25,7 @@ from quorate.base.errors import (
 )
 from quorate.base.ids import Address, GroupId, ReplicaId
 from quorate.base.sometimes import sometimes
-from quorate.raft.core.entries import EntryId, Snapshot, SnapshotId
+from quorate.raft.core.entries import NOBODY, EntryId, HardState, Snapshot, SnapshotId
 from quorate.raft.core.log import Log
 from quorate.raft.core.replica import Replica
 from quorate.raft.driver import Driver
@@ -45,7 +45,7 @@ MAX_GROWTH = 8
 """A large state is written less often: the log may grow to this many times its usual bound."""
 INSTALL_AGAIN_MS = 5_000
 """After one that could not be kept; the leader offers it with every heartbeat."""
-RETRY_BYTES = 4
+RETRY_SHARE = 4
 """After a snapshot that met a full disk the next is tried when a fourth of the bound has come."""
 
 
@@ -115,7 +115,7 @@ class Snapshotter:
                 sometimes("no room for a snapshot")
                 self._world.trace.error(f"no snapshot of group {self._group}: {error.message}")
                 usual = self._replica.limits.snapshot_log_bytes
-                self._log_bytes += usual - usual // RETRY_BYTES
+                self._log_bytes += usual - usual // RETRY_SHARE
             finally:
                 self._busy = False
 
@@ -170,6 +170,22 @@ async def load(
     turn = Turn(world.clock)
     for _ in sessions.restore(store.read(snapshot)):
         await turn.spend()
+
+
+def start_of_term(
+    wal: Wal, group: GroupId, found: HardState, snapshot: Snapshot | None
+) -> HardState:
+    """Term and vote after a start.
+
+    A snapshot may have reached the disk before the term it belongs to.  No vote of that term can
+    have left this node: it would have waited for the term.
+    """
+    if snapshot is None or snapshot.id.term <= found.term:
+        return found
+    sometimes("term taken from a snapshot")
+    state = HardState(snapshot.id.term, NOBODY)
+    wal.set_state(group, state)
+    return state
 
 
 def start_of_log(wal: Wal, group: GroupId, found: Recovered, snapshot: Snapshot | None) -> Log:

@@ -9,7 +9,7 @@ from quorate.base.errors import QuorateError
 class _Waits(Protocol):
     """What an ``Answer`` goes to."""
 
-    def waits_no_more(self, number: int) -> bool: ...
+    def claim(self, number: int) -> bool: ...
 
     def reply(self, call_id: int, request: type[Any], result: object) -> None: ...
 
@@ -22,7 +22,7 @@ class _Waiting:
     def __init__(self) -> None:
         self.future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
-    def waits_no_more(self, number: int) -> bool:
+    def claim(self, number: int) -> bool:
         return not self.future.done()
 
     def reply(self, call_id: int, request: type[Any], result: object) -> None:
@@ -35,8 +35,8 @@ class _Waiting:
 class Answer:
     """What a handler returns that will answer in a later turn: a future without its costs.
 
-    Whoever has it calls ``resolve`` or ``fail``, once, and in no case within the handler.  There is
-    no deadline here: its owner answers in bounded time, whether anybody still waits or not.
+    Whoever has it calls ``resolve`` or ``fail``, once, and in no case within the handler.  What
+    comes after the caller's deadline, or the end of its connection, is dropped.
     """
 
     __slots__ = ("_call_id", "_connection", "_number", "_request")
@@ -58,9 +58,9 @@ class Answer:
         return waiting.future
 
     def resolve(self, value: object) -> None:
-        if self._connection.waits_no_more(self._number):
+        if self._connection.claim(self._number):
             self._connection.reply(self._call_id, self._request, value)
 
     def fail(self, error: QuorateError) -> None:
-        if self._connection.waits_no_more(self._number):
+        if self._connection.claim(self._number):
             self._connection.reply_error(self._call_id, self._request, error)

@@ -222,7 +222,7 @@ class _Link:
         if self.connection is connection:
             self.connection = None
             self._pause()
-            if not self._closed:
+            if connection.reset and not self._closed:
                 self.on_lost()
 
     def close(self) -> None:

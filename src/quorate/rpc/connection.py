@@ -45,7 +45,10 @@ class Flusher:
     def _flush(self) -> None:
         channels, self._channels = self._channels, []
         for channel in channels:
-            channel.flush()
+            try:
+                channel.flush()
+            except Exception as error:  # a bug of ours, and no reason to keep the others waiting
+                channel.world.stop(error)
 
 
 class Channel(ABC):
@@ -57,6 +60,8 @@ class Channel(ABC):
         self.world = world
         self._flusher = flusher
         self.closed = False
+        self.reset = False
+        """It was the other end, or the network, that ended the connection."""
         self._bulk = bulk
         self._max_bytes = MAX_BULK_FRAME_BYTES if bulk else MAX_CONTROL_FRAME_BYTES
         self._outbox: list[Frame] = []
@@ -102,6 +107,7 @@ class Channel(ABC):
     def disconnected(self, error: Exception | None) -> None:
         if isinstance(error, ProtocolError) and not self.closed:
             self._report(error)
+        self.reset = not self.closed
         self._end(error)
 
     # Sending.

@@ -343,6 +343,7 @@ class _ServerConnection(Channel):
         if type(result) is Answer:
             self._last_work = number = self._last_work + 1
             self._under_way[number] = result
+            self._deadlines.add(number, message.timeout_ms)
             result.bind(self, number, call_id, kind)
             return
         if isinstance(result, CoroutineType):
@@ -397,8 +398,8 @@ class _ServerConnection(Channel):
         if isinstance(work.future, asyncio.Task):
             work.future.cancel()
 
-    def waits_no_more(self, number: int) -> bool:
-        """An answer is there: whether anybody has waited for it."""
+    def claim(self, number: int) -> bool:
+        """An answer is there: whether anybody still waits for it; nobody does from now on."""
         return self._under_way.pop(number, None) is not None
 
     def finished(self, work: _Work, future: asyncio.Future[Any]) -> None:

@@ -18,6 +18,7 @@ from unit.rpc.support import (
 )
 
 from quorate.base.errors import DeadlineExceeded, Maybe, QuorateError, Unavailable
+from quorate.base.ids import Address
 from quorate.rpc.frames import REQUEST
 from quorate.rpc.server import MAX_LATE_CALLS
 
@@ -112,10 +113,13 @@ def test_a_connection_that_is_silent_for_long_is_given_up_and_the_next_call_make
         await pair.client.call(ADDRESS, Echo(1), timeout_ms=1000)
         first = pair.client._control[ADDRESS].connection
         pair.faults.block("server", "client")  # requests pass, answers do not
+        lost: list[Address] = []
+        pair.client.lost = lost.append
         began_ms = pair.here.clock.monotonic_ms()
         with pytest.raises(Maybe, match="no sign of life"):
             await pair.client.call(ADDRESS, Hang(1), timeout_ms=60_000)
         assert pair.events("connection given up") == 1
+        assert lost == []  # nobody has reset it: silence is for election timeouts to judge
         assert pair.here.clock.monotonic_ms() - began_ms < 1_000
         pair.faults.heal()
         assert await pair.client.call(ADDRESS, Echo(3), timeout_ms=1000) == Echoed(3, "value")

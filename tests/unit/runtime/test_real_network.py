@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from quorate.base.errors import BadConfiguration, BadInput, ProtocolError, Unavailable
 from quorate.base.ids import Address
+from quorate.runtime.ports import Connection
 from quorate.runtime.real.loop import run
 from quorate.runtime.real.network import RealNetwork, is_loopback, split_address
 from quorate.runtime.real.tls import TlsPaths, tls_contexts
@@ -252,3 +253,31 @@ def test_tls_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadConfiguration, match=named.name):
             tls_contexts(paths)
+
+
+@RUNNERS
+def test_who_gives_up_connecting_at_the_last_moment_leaves_nothing_that_close_waits_for(
+    runner: Runner,
+) -> None:
+    """uvloop has then called ``connection_made`` and never calls ``connection_lost``."""
+
+    class GivesUp(Inbox):
+        task: asyncio.Task[Any]
+
+        def connected(self, connection: Connection) -> None:
+            super().connected(connection)
+            self.task.cancel()
+
+    async def main() -> None:
+        server, client, receiver = RealNetwork(), RealNetwork(), GivesUp()
+        listener = await server.listen(LOOPBACK, Inbox, 100)
+        connecting = client.connect(listener.address, receiver, 100, 1_000)
+        receiver.task = asyncio.create_task(connecting)
+        with pytest.raises(asyncio.CancelledError):
+            await receiver.task
+        async with asyncio.timeout(10):
+            await client.close()
+        assert len(receiver.ended) == 1
+        await server.close()
+
+    runner(main)
