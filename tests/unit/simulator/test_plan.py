@@ -43,7 +43,8 @@ def test_only_what_is_on_is_drawn() -> None:
 def test_seeds_draw_every_size_and_speed() -> None:
     assert {options.nodes for options in OPTIONS} == {3, 5}
     assert {options.groups for options in OPTIONS} == {1, 2, 3}
-    assert {options.clients for options in OPTIONS} == {2, 3, 4, 5}
+    assert {options.clients for options in OPTIONS} == {2, 3, 4, 5, 6}
+    assert all(options.clients >= 2 * options.groups for options in OPTIONS)
     assert len({options.delay_ms for options in OPTIONS}) == 4
     assert len({options.sync_ms for options in OPTIONS}) == 3
     assert {options.timing.election_timeout_ms for options in OPTIONS} == {150, 300}
@@ -54,6 +55,14 @@ def test_seeds_draw_every_size_and_speed() -> None:
 
 def test_operations_of_clients_are_off_but_never_all() -> None:
     assert {options.off for options in OPTIONS} == {(), *((operation,) for operation in READS)}
+
+
+def test_registers_always_have_something_to_change_and_to_read() -> None:
+    offs = {draw_plan(seed, "registers").options.off for seed in range(1, 200)}
+    assert len(offs) > 20
+    for off in offs:
+        assert not {"write", "cas", "append"} <= set(off)
+        assert not {"read", "read anywhere"} <= set(off)
 
 
 def test_what_never_ends_hits_a_minority_alone() -> None:

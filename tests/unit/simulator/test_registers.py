@@ -98,7 +98,7 @@ def test_clients_collide_and_what_they_saw_is_linearizable() -> None:
     operations = [o for observed in load.observed for o in observed.operations]
     outcomes = Counter((o.f, o.outcome) for o in operations)
     for f in ("cas", "acquire", "release"):
-        assert outcomes[f, Outcome.OK] >= 10 and outcomes[f, Outcome.FAIL] >= 10
+        assert outcomes[f, Outcome.OK] >= 10 and outcomes[f, Outcome.FAIL] >= 5
     reads = sum(o.f in ("read", "get") for o in operations)
     assert 0.4 <= reads / len(operations) <= 0.6
     assert load.acknowledged >= 300
@@ -108,7 +108,7 @@ def test_clients_collide_and_what_they_saw_is_linearizable() -> None:
 @pytest.mark.parametrize("off", [("write", "cas"), ("read", "read anywhere"), OPERATIONS[1:]])
 def test_what_is_off_is_not_done(off: tuple[str, ...]) -> None:
     load = run(off=off, operations=20)
-    assert 20 <= load.acknowledged <= 4 * 20 + 2 * 3
+    assert 20 <= load.acknowledged <= 4 * 20 + 2 * 4
     called = {o.f for observed in load.observed for o in observed.operations if _is_client(o)}
     assert not called & set(off)
     assert ("read" in called) == ("read" not in off)

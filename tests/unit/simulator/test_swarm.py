@@ -74,7 +74,7 @@ def test_a_run_that_has_met_nothing_is_idle() -> None:
     plan = PLANS[0]
     assert verdict(report_of(plan)) is None
     assert verdict(report_of(plan, faults={"kill": 2})) == (
-        "IDLE: faults and acknowledged operations are only (2, 100)"
+        "IDLE: faults, and operations acknowledged among them, are only (2, 60)"
     )
     assert verdict(report_of(plan, under_faults=4)) is not None
     assert verdict(report_of(plan, broken="Progress: none")) == "BROKEN: Progress: none"
