@@ -51,7 +51,7 @@ async def master_at(root: Path) -> AsyncIterator[Address]:
         namespace = Namespace()
         membership = Membership(ReplicaId(1), {ReplicaId(1): LOOPBACK})
         machines = {NAMESPACE_GROUP: (namespace, membership)}
-        node = await RaftNode.start(world, CLUSTER, NodeId(1), machines, rpc.notify)
+        node = await RaftNode.start(world, CLUSTER, NodeId(1), machines, rpc)
         master = Master(world, node.groups[NAMESPACE_GROUP], namespace, NAMES)
         requests = {**node.server.requests, **master.requests}
         server = RpcServer(world, identity, requests, node.server.notices)

@@ -123,14 +123,19 @@ def test_who_gets_no_index_asks_again_and_gives_up_after_a_while() -> None:
     play(scenario)
 
 
-def test_who_knows_its_index_waits_for_the_state_as_long_as_it_takes() -> None:
+def test_who_knows_its_index_waits_for_the_state_and_asks_nobody_but_not_for_ever() -> None:
     async def scenario(desk: Desk) -> None:
-        [query] = desk.ask(b"q")
-        desk.tell(7, last_applied=5)
-        await desk.world.clock.sleep(10 * GIVE_UP_AFTER * ASK_AGAIN_MS)
-        assert len(desk.driver.numbers) == 1
-        desk.reads.applied(7)
-        assert query.result() == b"answer to q"
+        for patience, answered in ((GIVE_UP_AFTER - 1, True), (GIVE_UP_AFTER + 1, False)):
+            asked = len(desk.driver.numbers)
+            [query] = desk.ask(b"q")
+            desk.tell(7, 5, desk.driver.numbers[-1])
+            await desk.world.clock.sleep(patience * ASK_AGAIN_MS - 1)
+            assert len(desk.driver.numbers) == asked + 1
+            desk.reads.applied(7)
+            if answered:
+                assert query.result() == b"answer to q"
+            else:
+                assert isinstance(query.exception(), Unavailable)
 
     play(scenario)
 
