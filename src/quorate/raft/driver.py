@@ -23,7 +23,7 @@ from typing import Protocol
 from quorate.base.check import check
 from quorate.base.errors import ProtocolError
 from quorate.base.ids import Address, GroupId, ReplicaId
-from quorate.raft.core.entries import Entry, Snapshot
+from quorate.raft.core.entries import ENTRY_BYTES, Entry, Snapshot
 from quorate.raft.core.events import (
     Compact,
     Effects,
@@ -357,4 +357,4 @@ def _notices(envelopes: list[Envelope]) -> list[RaftMessages]:
 
 def _size(message: Message) -> int:
     entries: Sequence[Entry] = message.entries if isinstance(message, AppendRequest) else ()
-    return 64 + sum(len(entry.data) + 32 for entry in entries)
+    return 64 + sum(len(entry.data) + ENTRY_BYTES for entry in entries)

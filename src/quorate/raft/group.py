@@ -1,7 +1,8 @@
 """A replica and its state machine: what services in the same process see of a group.
 
 Rules:
-* Commands and queries that come in one turn of the loop become one log entry, a ``LogBatch``.
+* Commands that come in one turn of the loop become one log entry (``proposals.py``), and queries
+  one read (``reads.py``).
 * Entries are applied in order, each once, when they are committed; a bounded number of commands a
   turn, so that a long log does not hold up the loop.
 * Log time is max(previous log time, the time that the proposer stamped): it never runs back.  Nor

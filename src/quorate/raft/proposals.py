@@ -8,7 +8,7 @@ Rules:
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -92,7 +92,7 @@ class Proposals:
 
     def propose(
         self, term: int, append: Callable[[list[list[bytes]]], int | None]
-    ) -> Iterator[_Proposal]:
+    ) -> Iterable[_Proposal]:
         """Have what was added appended, as entries; gives those that were not, if no leader is
         here."""
         queue, self._queue = self._queue, []
@@ -102,8 +102,7 @@ class Proposals:
         if first is None:
             self.count -= len(queue)
             self.bytes -= sum(map(len, queue))
-            yield from queued
-            return
+            return queued
         open_ = 0  # commands of the first of ``queued`` that have their entry already
         for index, batch in enumerate(batches, first):
             entry = _InLog(term, len(batch), sum(map(len, batch)), [])
@@ -117,6 +116,7 @@ class Proposals:
                     queued.popleft()
                     open_ = 0
             self._in_log[index] = entry
+        return ()
 
     def applied(self, index: int, term: int, outcomes: list[bytes]) -> None:
         """The entry at ``index`` was applied: answer those who wait for it."""

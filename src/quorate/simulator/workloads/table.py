@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from quorate.base.machine import StateMachine
 from quorate.runtime.simulated.processes import TaskCost
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import NodeCluster, RaftCluster
@@ -24,15 +25,21 @@ TASK_COST = TaskCost(request_ms=(20.0, 500.0))
 """So that a job of small tasks takes seconds, in which something can happen to it."""
 
 
-def _lists(simulation: Simulation, options: Options, rng: random.Random) -> Workload:
-    cluster = RaftCluster(
+def _groups(
+    simulation: Simulation, options: Options, machine: Callable[[], StateMachine]
+) -> RaftCluster:
+    return RaftCluster(
         simulation,
         options.nodes,
         options.groups,
         timing=options.timing,
         limits=options.limits,
-        machine=partial(Lists, options.ballast_bytes),
+        machine=machine,
     )
+
+
+def _lists(simulation: Simulation, options: Options, rng: random.Random) -> Workload:
+    cluster = _groups(simulation, options, partial(Lists, options.ballast_bytes))
     return ListsWorkload(
         cluster,
         options.clients,
@@ -45,14 +52,7 @@ def _lists(simulation: Simulation, options: Options, rng: random.Random) -> Work
 
 
 def _registers(simulation: Simulation, options: Options, rng: random.Random) -> Workload:
-    cluster = RaftCluster(
-        simulation,
-        options.nodes,
-        options.groups,
-        timing=options.timing,
-        limits=options.limits,
-        machine=Registers,
-    )
+    cluster = _groups(simulation, options, Registers)
     return RegistersWorkload(
         cluster,
         options.clients,
