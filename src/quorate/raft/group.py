@@ -2,7 +2,8 @@
 
 Rules:
 * Commands that come in one turn of the loop become one log entry (``proposals.py``), and queries
-  one read (``reads.py``).
+  one read (``reads.py``).  While the entries before are neither on this disk nor committed, the
+  commands of more turns gather: alone they would wait behind them, and cost an entry a turn.
 * Entries are applied in order, each once, when they are committed; a bounded number of commands a
   turn, so that a long log does not hold up the loop.
 * Log time is max(previous log time, the time that the proposer stamped): it never runs back.  Nor
@@ -282,7 +283,9 @@ class Group:
         self._reads.ask(queries)
 
     def _propose(self) -> None:
-        """All commands that came in this turn, as few entries as their bounds allow."""
+        """All commands that have gathered, as few entries as their bounds allow."""
+        if not self._proposals.queued or self._gathers():
+            return
         now_ms = self._now_ms()
 
         def append(batches: list[list[bytes]]) -> int | None:
@@ -291,6 +294,12 @@ class Group:
 
         for refused in self._proposals.propose(self.term, append):
             refused.fail(self._not_leader())
+
+    def _gathers(self) -> bool:
+        """Whether what is proposed now would only wait behind the entries before it."""
+        replica = self._replica
+        settled = max(replica.durable_index, replica.commit_index)
+        return replica.role is Role.LEADER and settled < replica.log.last_index
 
     # Entries come out.
 
@@ -302,6 +311,7 @@ class Group:
             self._leads = leads
             if not leads:
                 self._step_down()
+        self._propose()
         if replica.commit_index > self.last_applied:
             self._later("apply", self._apply)
 

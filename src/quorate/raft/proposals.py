@@ -1,8 +1,8 @@
 """Commands that wait for their entry to be applied, and whom to tell.
 
 Rules:
-* Commands that come in one turn of the loop become one log entry, a ``LogBatch``; more than its
-  bounds allow become several, in order.
+* Commands that are proposed together become one log entry, a ``LogBatch``; more than its bounds
+  allow become several, in order.
 * Who proposes several commands at once is answered once, when all are applied.
 * A leader that steps down lets nobody wait: the answer is *maybe*.
 """
@@ -81,8 +81,13 @@ class Proposals:
         self.bytes = 0
         """Of all commands that are not yet answered."""
 
+    @property
+    def queued(self) -> bool:
+        """Whether there is anything to propose."""
+        return bool(self._queue)
+
     def add(self, commands: Sequence[bytes], answer: Answer) -> bool:
-        """To be proposed at the end of this turn; whether they are the first of it."""
+        """To be proposed; whether they are the first since that was done."""
         first = not self._queue
         self._queue += commands
         self._queued.append(_Proposal(len(commands), answer))
@@ -147,6 +152,8 @@ class Proposals:
 
 def _cut(queue: list[bytes]) -> list[slice]:
     """All of ``queue`` in order, in batches within the bounds of one entry."""
+    if len(queue) <= MAX_BATCH_COMMANDS and sum(map(len, queue)) <= MAX_BATCH_BYTES:
+        return [slice(0, len(queue))]
     batches: list[slice] = []
     start = size = 0
     for end, command_bytes in enumerate(map(len, queue)):

@@ -35,8 +35,9 @@ class _Waiting:
 class Answer:
     """What a handler returns that will answer in a later turn: a future without its costs.
 
-    Whoever has it calls ``resolve`` or ``fail``, once, and in no case within the handler.  What
-    comes after the caller's deadline, or the end of its connection, is dropped.
+    Whoever has it calls ``resolve`` or ``fail``, once, and in no case within the handler; and some
+    time it must, for the call is under way till then: no timer watches it.  What comes after the
+    end of the connection is dropped here; by the caller, what comes after its deadline.
     """
 
     __slots__ = ("_call_id", "_connection", "_number", "_request")

@@ -5,7 +5,8 @@ coroutine or future of either, or an ``Answer``; a future costs no task, an ``An
 What it raises crosses the network: a ``QuorateError`` as its class, anything else as "internal
 error", with the traceback in the trace here.  A call is executed once, also where the network
 repeats its frame.  When the caller's deadline has passed, or its connection is gone, nobody waits
-for the answer: a coroutine is cancelled, and what a future still brings is dropped.  A notice's
+for the answer: a coroutine is cancelled, and what a future still brings is dropped.  (An ``Answer``
+goes out when it comes; who has given up its call drops it.)  A notice's
 handler that raises ``ProtocolError`` costs the sender its connection.
 
 Bounds, for each connection, and what happens at them: 1024 calls under way, or 256 MiB of their
@@ -342,8 +343,7 @@ class _ServerConnection(Channel):
                 return
         if type(result) is Answer:
             self._last_work = number = self._last_work + 1
-            self._under_way[number] = result
-            self._deadlines.add(number, message.timeout_ms)
+            self._under_way[number] = result  # no deadline is kept: see ``Answer``
             result.bind(self, number, call_id, kind)
             return
         if isinstance(result, CoroutineType):

@@ -227,8 +227,12 @@ def test_what_is_no_command_is_refused_by_all_alike_and_changes_nothing(garbage:
     assert bench.add(session, 1) == 1
 
 
-@pytest.mark.parametrize("refused", [*GARBAGE.values(), encode(SetFeatureLevel(1))])
-def test_clients_cannot_append_garbage_or_raise_the_feature_level(refused: bytes) -> None:
+@pytest.mark.parametrize(
+    "refused",
+    [b"", b"hello", encode(SetFeatureLevel(1)), b"\x92\xcc\x03\x01", b"\xdc\x00\x02\x03\x01"],
+    ids=["nothing", "text", "a feature level", "its tag in two bytes", "its array in three"],
+)
+def test_clients_cannot_raise_the_feature_level(refused: bytes) -> None:
     with pytest.raises(BadInput, match="may propose"):
         admit(refused)
 

@@ -14,6 +14,7 @@ import shutil
 import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from quorate.base.check import check
@@ -196,15 +197,23 @@ class RealDisk:
         cancelled does not take the work back: it is with the kernel.
         """
         threads = self._executor()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
         duplicate = os.dup(descriptor)
 
         def run() -> None:
+            failure: Exception | None = None
             try:
                 work(duplicate)
+            except Exception as error:
+                failure = error
             finally:
                 os.close(duplicate)
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                loop.call_soon_threadsafe(_settle, done, failure)
 
-        await asyncio.shield(asyncio.get_running_loop().run_in_executor(threads, run))
+        threads.submit(run)  # ``run_in_executor`` would cost three more callbacks
+        await done
 
     def _executor(self) -> ThreadPoolExecutor:
         if self._threads is None:
@@ -232,3 +241,12 @@ class RealDisk:
 
     def _path(self, path: str) -> Path:
         return self.root.joinpath(*path_parts(path))
+
+
+def _settle(done: asyncio.Future[None], failure: Exception | None) -> None:
+    if done.done():
+        return
+    if failure is None:
+        done.set_result(None)
+    else:
+        done.set_exception(failure)

@@ -201,6 +201,10 @@ class RealConnection(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             return
+        if len(frames) == 1 and len(frames[0]) == 1 and _size(frames[0][0]) <= _LARGE_BYTES:
+            [[piece]] = frames  # an answer, mostly
+            transport.write(_LENGTH.pack(_size(piece)) + piece)
+            return
         pieces: list[Buffer] = []
         small: list[Buffer] = []
         for frame in frames:

@@ -9,7 +9,7 @@ from quorate.raft.client import GroupClient
 from quorate.raft.core.entries import Entry
 from quorate.raft.group import Group
 from quorate.raft.proposals import Answer
-from quorate.raft.sessions import SessionCommand, SessionMachine
+from quorate.raft.sessions import SessionCommand, SessionMachine, _Session
 from quorate.simulator.planted.patching import PlantedBug
 
 ATTEMPT_MS = 200
@@ -20,13 +20,7 @@ _expire = SessionMachine._expire
 _numbered = GroupClient._numbered
 
 
-def _never_known(
-    self: SessionMachine, meta: object, command: SessionCommand, applying: int
-) -> None:
-    return None
-
-
-def _not_remembered(self: SessionMachine, session: int, sequence: int, reply: bytes) -> None:
+def _never_known(self: _Session, command: SessionCommand) -> None:
     return None
 
 
@@ -90,8 +84,7 @@ BUGS = (
         "session table not replicated",
         "only the leader that was asked knows which commands it has seen",
         (
-            (SessionMachine, "_known", _never_known),
-            (SessionMachine, "_remember", _not_remembered),
+            (_Session, "known", _never_known),
             (Group, "submit_all", _submit_once),
         ),
     ),
