@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from quorate.base.errors import DiskFailed, DiskFull
-from quorate.base.ids import GroupId
+from quorate.base.ids import GroupId, ReplicaId
 from quorate.raft.core.settings import Timing
 from quorate.raft.wal import Damaged
 from quorate.runtime.simulated.faults import Link
@@ -15,6 +15,7 @@ from quorate.runtime.simulated.process import SimulatedProcess
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import RaftCluster
 from quorate.simulator.nemeses.faults import (
+    Ambush,
     AnyFault,
     Drift,
     FailedSync,
@@ -314,6 +315,22 @@ def test_in_a_storm_nobody_but_the_hub_is_heard_and_the_hub_keeps_dying(
         assert at.blocked() == set()
         assert at.process("n1") is not first
         assert at.process("n1").alive
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_ambush_strikes_who_fetches_a_snapshot_and_nobody_else(seed: int) -> None:
+    ambush = Ambush(at_ms=BEGIN_MS, for_ms=END_MS - BEGIN_MS, number=seed, strikes=1)
+    with arena(ambush) as at:
+        at.until(BEGIN_MS + 10)
+        before = {name: at.process(name) for name in ("n1", "n2", "n3")}
+        seen = at.cluster.checker.on_snapshot
+        at.simulation.loop.call_later(0.1, seen, ReplicaId(2), False)
+        at.simulation.loop.call_later(0.2, seen, ReplicaId(2), True)
+        at.simulation.loop.call_later(0.6, seen, ReplicaId(3), False)  # it strikes once
+        at.until(END_MS + 1_000)
+        struck = [name for name, process in before.items() if at.process(name) is not process]
+        assert struck == ["n2"]
+        assert at.process("n2").alive
 
 
 def test_a_leader_that_is_told_to_hands_over() -> None:

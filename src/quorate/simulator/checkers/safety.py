@@ -30,7 +30,7 @@ from quorate.base.check import Bug, check
 from quorate.base.checksum import stable_hash
 from quorate.base.ids import Address, GroupId, ReplicaId
 from quorate.raft.core.entries import Entry
-from quorate.raft.core.events import Effects, Event
+from quorate.raft.core.events import Effects, Event, SnapshotInstalled
 from quorate.raft.core.invariants import Summary, check_state, check_step, summary
 from quorate.raft.core.messages import AppendReply, VoteReply
 from quorate.raft.core.replica import Replica, Role
@@ -79,6 +79,9 @@ class SafetyChecker:
         self._last: dict[ReplicaId, tuple[Replica, Summary]] = {}
         self.on_vote: Callable[[ReplicaId], None] = lambda voter: None
         """Called when a granted vote leaves a replica; a nemesis may listen."""
+        self.on_snapshot: Callable[[ReplicaId, bool], None] = lambda replica, installed: None
+        """Called when a replica is offered a snapshot that it needs, and when it has installed
+        it."""
         self.elections = 0
         self.steps = 0
         self.judges = True
@@ -95,6 +98,9 @@ class SafetyChecker:
 
     def stepped(self, group: GroupId, replica: Replica, event: Event, effects: Effects) -> None:
         self.steps += 1
+        installed = isinstance(event, SnapshotInstalled)
+        if installed or effects.install is not None:
+            self.on_snapshot(replica.replica, installed)
         if not self.judges:
             self._look(group, replica)
             return

@@ -12,6 +12,7 @@ from quorate.base.check import Bug
 from quorate.simulator.nemeses.faults import (
     KINDS_FOR_EVER,
     NOISES,
+    Ambush,
     AnyFault,
     Drift,
     FailedSync,
@@ -49,7 +50,9 @@ def draw_schedule(rng: random.Random, options: Options) -> Schedule:
         begin_ms += STORM_MS
     kinds = [kind for kind in options.kinds if kind not in ("storm", "flipped bit")]
     weights = [WEIGHTS.get(kind, 1.0) for kind in kinds]
-    for kind in rng.choices(kinds, weights, k=rng.randint(6, 20)) if kinds else ():
+    # After a storm there is less time for others; all of them in it would leave nothing to judge.
+    count = rng.randint(6, 12 if "storm" in options.kinds else 20)
+    for kind in rng.choices(kinds, weights, k=count) if kinds else ():
         at_ms = rng.randint(begin_ms, options.faults_ms - QUIET_MS)
         faults.append(drawn.fault(kind, at_ms))
     faults.sort(key=lambda fault: fault.at_ms)
@@ -159,6 +162,9 @@ class _Drawing:
                 return self._slow_disk(at_ms, target)
             case "failed sync":
                 return FailedSync(at_ms=at_ms, for_ms=down_ms, target=target)
+            case "ambush":
+                for_ms = rng.randint(2_000, 8_000)
+                return Ambush(at_ms=at_ms, for_ms=for_ms, strikes=rng.randint(1, 4))
             case "full disk":
                 for_ms = rng.randint(300, 3_000)
                 return FullDisk(at_ms=at_ms, for_ms=for_ms, target=target, free_bytes=0)

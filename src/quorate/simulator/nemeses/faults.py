@@ -177,6 +177,14 @@ class Storm(Fault, frozen=True, tag="storm"):
     by_power_loss: bool = False
 
 
+class Ambush(Fault, frozen=True, tag="ambush"):
+    """Whoever fetches a snapshot loses power while it does, or when it has just come and its log
+    has not yet heard of it."""
+
+    strikes: int
+    """The most it strikes."""
+
+
 class Transfer(Fault, frozen=True, tag="transfer"):
     """The leader of a group is told to hand over: no fault, but as good a reason for trouble."""
 
@@ -199,6 +207,7 @@ AnyFault: TypeAlias = (
     | FullDisk
     | FlippedBit
     | Storm
+    | Ambush
     | Transfer
 )
 Schedule: TypeAlias = tuple[AnyFault, ...]
@@ -219,6 +228,7 @@ KINDS = (
     "full disk",
     "flipped bit",
     "storm",
+    "ambush",
     "transfer",
 )
 KINDS_FOR_EVER = ("partition (one way)", "kill", "failed sync", "flipped bit")

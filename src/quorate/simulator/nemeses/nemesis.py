@@ -20,7 +20,9 @@ from quorate.runtime.simulated.inodes import FileInode
 from quorate.runtime.simulated.process import SimulatedProcess
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import Cluster, name_of
+from quorate.simulator.nemeses.ambush import Lurking
 from quorate.simulator.nemeses.faults import (
+    Ambush,
     AnyFault,
     Drift,
     FailedSync,
@@ -65,6 +67,7 @@ class Nemesis:
         self._cuts: dict[int, list[Direction]] = {}
         self._noises: dict[int, tuple[str, Noise]] = {}
         self._slow: dict[int, tuple[str, SlowDisk]] = {}
+        self._lurking: dict[int, Lurking] = {}
         self._full: dict[int, str] = {}
         self._drifts: dict[int, tuple[str, float]] = {}
         self._down: Counter[tuple[str, str]] = Counter()
@@ -75,9 +78,10 @@ class Nemesis:
     def begin(self) -> None:
         """From now on the faults of the schedule happen, each at its time."""
         self._refresh_network()
+        self._cluster.checker.on_snapshot = self._snapshot_seen
         for fault in self._schedule:
             delay_ms = fault.at_ms - self._simulation.now_ms()
-            self._at(max(0.0, delay_ms), partial(self._begin, fault))
+            self.later(max(0.0, delay_ms), partial(self._begin, fault))
 
     def heal(self) -> None:
         """The end of all faults that ever end: what can run does, over a good network."""
@@ -88,7 +92,8 @@ class Nemesis:
         for name in self._cluster.names:
             self._start(name)
 
-    def _at(self, delay_ms: float, act: Callable[[], None]) -> None:
+    def later(self, delay_ms: float, act: Callable[[], None]) -> None:
+        """Do it in so many simulated ms."""
         # In a context of its own: what a dying process has scheduled never happens, and a nemesis
         # may be listening inside one.
         self._simulation.loop.call_later(delay_ms / 1000, act, context=Context())
@@ -101,7 +106,7 @@ class Nemesis:
         self._simulation.trace.add("nemesis", str(fault))
         if fault.for_ms is not None:
             self._ends[fault.number] = undo
-            self._at(fault.for_ms, partial(self._end, fault.number))
+            self.later(fault.for_ms, partial(self._end, fault.number))
 
     def _end(self, number: int) -> None:
         undo = self._ends.pop(number, None)
@@ -114,6 +119,8 @@ class Nemesis:
             return self._partition(fault)
         if isinstance(fault, Transfer):
             return self._transfer(fault)
+        if isinstance(fault, Ambush):
+            return self._ambush(fault)
         if isinstance(fault, Kill) and fault.target == "all":
             return self._fell(self._cluster.names, self._cluster.roles, self._cluster.kill)
         if isinstance(fault, PowerLoss) and fault.target == "all":
@@ -272,7 +279,7 @@ class Nemesis:
 
         if fault.deaf_ms and fault.for_ms is not None:
             self._deafen(fault.number, name)
-            self._at(fault.for_ms - fault.deaf_ms, wake)
+            self.later(fault.for_ms - fault.deaf_ms, wake)
         return undo
 
     def _deafen(self, number: int, name: str) -> None:
@@ -294,7 +301,7 @@ class Nemesis:
                 self._refresh_cuts()
 
         if fault.deaf_after_ms:
-            self._at(fault.deaf_after_ms, deafen)
+            self.later(fault.deaf_after_ms, deafen)
         return undo
 
     def _storm(self, fault: Storm, hub: str) -> Undo:
@@ -313,11 +320,11 @@ class Nemesis:
             else:
                 undo = self._fell([hub], self._cluster.roles, self._cluster.kill)
             if undo is not None:
-                self._at(rng.uniform(0, down_ms), undo)
+                self.later(rng.uniform(0, down_ms), undo)
 
         def voted(voter: ReplicaId) -> None:
             if name_of(voter) == hub and rng.random() < 0.7:
-                self._at(rng.uniform(0, 10), partial(strike, 10))
+                self.later(rng.uniform(0, 10), partial(strike, 10))
 
         def undo() -> None:
             checker.on_vote = lambda voter: None
@@ -326,8 +333,35 @@ class Nemesis:
 
         checker.on_vote = voted
         for _ in range(fault.strikes):
-            self._at(rng.uniform(0, fault.for_ms or 0), partial(strike, 600))
+            self.later(rng.uniform(0, fault.for_ms or 0), partial(strike, 600))
         return undo
+
+    def _snapshot_seen(self, replica: ReplicaId, installed: bool) -> None:
+        for lurking in list(self._lurking.values()):
+            lurking.seen(name_of(replica), installed)
+
+    def _ambush(self, fault: Ambush) -> Undo:
+        self._lurking[fault.number] = lurking = Lurking(fault, self._source(fault), self)
+
+        def undo() -> None:
+            lurking.over = True
+            del self._lurking[fault.number]
+
+        return undo
+
+    def strike(self, name: str, down_ms: float) -> None:
+        """Take a machine's power for a while."""
+        undo = self._lose_power([name])
+        if undo is not None:
+            self.later(down_ms, undo)
+
+    def stall(self, number: int, name: str, how: SlowDisk | None) -> None:
+        """Have a machine's syncs stall, on behalf of the fault of this number, or no longer."""
+        if how is not None:
+            self._slow[number] = (name, how)
+        else:
+            self._slow.pop(number, None)
+        self._refresh_stalls(name)
 
     # Clocks and disks.
 

@@ -19,7 +19,11 @@ FAULTS_MS = 20_000
 KINDS_FOR_NODES = tuple(
     kind
     for kind in KINDS
-    if kind not in ("storm", "flipped bit", "failed sync", "full disk", "jump", "delay", "transfer")
+    if kind
+    not in (
+        *("storm", "ambush", "flipped bit", "failed sync", "full disk", "jump", "delay"),
+        "transfer",
+    )
 )
 """Of whole nodes every promise is judged, also those that a lost disk would break."""
 NODE_ROLES = ("raft", "chunkserver", "worker")

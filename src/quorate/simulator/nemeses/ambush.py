@@ -1,0 +1,72 @@
+"""Lying in wait for whoever fetches a snapshot.
+
+What survives a crash between a snapshot's coming and the log's hearing of it is decided in a few
+milliseconds that random blows hardly ever meet.  So this one watches for them.
+"""
+
+import random
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from quorate.simulator.nemeses.faults import Ambush, SlowDisk
+
+BLOW_MS = 80.0
+"""From a snapshot's offer to the blow, on average, where it is struck on its way."""
+PATIENCE_MS = 2_000.0
+"""To wait so long, otherwise, until the snapshot is installed."""
+STALL_MS = 10.0
+"""What is written so soon after the offer, or the installing, comes late."""
+STALLS = SlowDisk(at_ms=0, for_ms=0, target="", share=1.0, stall_ms=(300.0, 1_500.0))
+
+
+class Arms(Protocol):
+    """What an ambush may do: the nemesis."""
+
+    def later(self, delay_ms: float, act: Callable[[], None]) -> None: ...
+
+    def stall(self, number: int, name: str, how: SlowDisk | None) -> None:
+        """Have the syncs of a machine stall from now on; ``None``: no longer."""
+
+    def strike(self, name: str, down_ms: float) -> None:
+        """Take its power."""
+
+
+class Lurking:
+    """One ambush at work."""
+
+    def __init__(self, fault: Ambush, rng: random.Random, arms: Arms) -> None:
+        self._number = fault.number
+        self._left = fault.strikes
+        self._rng = rng
+        self._arms = arms
+        self._victim = ""
+        self._on_the_way = False
+        self.over = False
+
+    def seen(self, name: str, installed: bool) -> None:
+        """A node was offered a snapshot that it needs, or has installed it."""
+        if not installed and not self._victim and self._left:
+            self._left -= 1
+            self._victim, self._on_the_way = name, self._rng.random() < 0.5
+            self._stall(name)
+            if self._on_the_way:
+                self._arms.later(self._rng.expovariate(1 / BLOW_MS), partial(self._strike, name))
+            else:
+                self._arms.later(PATIENCE_MS, partial(self._give_up, self._left))
+        elif installed and name == self._victim and not self._on_the_way:
+            self._stall(name)
+            self._arms.later(self._rng.uniform(0, STALL_MS), partial(self._strike, name))
+
+    def _stall(self, name: str) -> None:
+        self._arms.stall(self._number, name, STALLS)
+        self._arms.later(STALL_MS, lambda: self._arms.stall(self._number, name, None))
+
+    def _give_up(self, left: int) -> None:
+        if self._left == left:  # nobody else since
+            self._victim = ""
+
+    def _strike(self, name: str) -> None:
+        self._victim = ""
+        if not self.over:
+            self._arms.strike(name, self._rng.uniform(1, 300))
