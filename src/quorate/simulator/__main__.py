@@ -96,9 +96,9 @@ def _run_many(plans: list[Plan], jobs: int, require_marks: bool) -> None:
     unhit = missed(totals.marks, known) if require_marks else []
     if unhit:
         typer.echo(f"{len(unhit)} marks were not hit, and --require-marks demands all")
-    if totals.too_hard:
-        typer.echo("too many histories were too hard to judge: the run proves too little")
-    if totals.violations or unhit or totals.too_hard:
+    if totals.too_little:
+        typer.echo(f"{totals.too_little}: the run proves too little")
+    if totals.violations or unhit or totals.too_little:
         sys.exit(1)
 
 

@@ -17,11 +17,14 @@ from quorate.simulator.plan import Plan
 from quorate.simulator.run import Report, counted, run_plan
 from quorate.simulator.workloads.register_clients import NOT_JUDGED
 
+IDLE = "IDLE"
 MIN_FAULTS, MIN_ACKNOWLEDGED = 3, 5
-"""What every seed must at least have seen, and done while there were faults, or it has tested
+"""What a seed must at least have seen, and done while there were faults, or it has tested
 nothing."""
+MAX_IDLE = 0.01
+"""So large a share of the seeds may have tested nothing: some draws leave no quiet moment."""
 MAX_NOT_JUDGED = 0.01
-"""So large a share of the seeds may have a history that is too hard to judge."""
+"""And so large a share may have a history that is too hard to judge."""
 TWICE = 10
 """Of each workload every tenth run happens twice."""
 
@@ -32,7 +35,7 @@ def verdict(report: Report) -> str | None:
         return f"BROKEN: {report.broken}"
     seen = (sum(report.faults.values()), report.under_faults)
     if seen[0] < MIN_FAULTS or seen[1] < MIN_ACKNOWLEDGED:
-        return f"IDLE: faults, and operations acknowledged among them, are only {seen}"
+        return f"{IDLE}: faults, and operations acknowledged among them, are only {seen}"
     return None
 
 
@@ -41,6 +44,7 @@ class Totals:
     """What many seeds have done together."""
 
     seeds: int = 0
+    idle: int = 0
     acknowledged: int = 0
     unknown: int = 0
     elections: int = 0
@@ -64,9 +68,13 @@ class Totals:
         self.marks.update(report.marks)
 
     @property
-    def too_hard(self) -> bool:
-        """Whether too many histories were not judged for the others to say anything."""
-        return self.notes[NOT_JUDGED] > 1 + MAX_NOT_JUDGED * self.seeds
+    def too_little(self) -> str | None:
+        """Why the run proves too little, whatever it found."""
+        if self.idle > 1 + MAX_IDLE * self.seeds:
+            return f"{self.idle} seeds have tested nothing"
+        if self.notes[NOT_JUDGED] > 1 + MAX_NOT_JUDGED * self.seeds:
+            return f"{self.notes[NOT_JUDGED]} histories were too hard to judge"
+        return None
 
     def lines(self) -> list[str]:
         ratio = self.simulated_s / self.cpu_s if self.cpu_s else 0.0
@@ -74,7 +82,7 @@ class Totals:
         return [
             f"{self.seeds} seeds ({self.twice} of them twice): {self.acknowledged} acknowledged"
             f" operations, {self.unknown} unknown, {self.elections} elections{notes};"
-            f" {len(self.violations)} violations",
+            f" {len(self.violations)} violations, {self.idle} seeds idle",
             f"{self.faults.total()} faults: {counted(self.faults)}",
             f"{self.simulated_s:.0f} simulated seconds in {self.cpu_s:.0f} CPU seconds: ratio"
             f" {ratio:.1f}",
@@ -102,9 +110,12 @@ def run_swarm(
             fault = verdict(report)
             if number in again:
                 totals.twice += 1
-                fault = fault or _differs(report, again[number])
+                fault = _differs(report, again[number]) or fault
             if fault is not None:
-                totals.violations.append((plan, fault))
+                if fault.startswith(IDLE):
+                    totals.idle += 1
+                else:
+                    totals.violations.append((plan, fault))
             each(report, fault)
     return totals
 

@@ -12,8 +12,8 @@ from swarm_runs import (
     says_its_hash_seed,
 )
 
-from quorate.simulator.plan import Reduction, draw_plan
-from quorate.simulator.run import run_plan
+from quorate.simulator.plan import Plan, Reduction, draw_plan
+from quorate.simulator.run import Report, run_plan
 from quorate.simulator.swarm import _twice, run_swarm, verdict
 
 PLANS = [draw_plan(seed, "lists") for seed in range(1, 13)]
@@ -31,7 +31,7 @@ def test_figures_are_summed_over_all_processes() -> None:
     first, faults, ratio = totals.lines()
     assert first == (
         "12 seeds (2 of them twice): 1200 acknowledged operations, 24 unknown, 36 elections;"
-        " 0 violations"
+        " 0 violations, 0 seeds idle"
     )
     assert faults == "60 faults: 48 kill, 12 pause"
     assert ratio == "360 simulated seconds in 6 CPU seconds: ratio 60.0"
@@ -78,6 +78,17 @@ def test_a_run_that_has_met_nothing_is_idle() -> None:
     )
     assert verdict(report_of(plan, under_faults=4)) is not None
     assert verdict(report_of(plan, broken="Progress: none")) == "BROKEN: Progress: none"
+
+
+def has_no_faults(plan: Plan) -> Report:
+    return report_of(plan, faults={})
+
+
+def test_idle_seeds_are_counted_and_too_many_of_them_prove_too_little() -> None:
+    totals = run_swarm(PLANS[:2], 1, run=has_no_faults)
+    assert (totals.idle, totals.violations) == (2, [])
+    assert totals.too_little == "2 seeds have tested nothing"
+    assert run_swarm(PLANS[:1], 1, run=has_no_faults).too_little is None
 
 
 def test_a_report_is_compared_by_what_happened_and_not_by_what_it_cost() -> None:
