@@ -17,6 +17,7 @@ from quorate.base.codec import Command, Query, decode, encode
 from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import Meta, TypedMachine
 from quorate.base.stream import pack_records, unpack_records
+from quorate.raft.core.configuration import founding
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.wal import Wal
 from quorate.rpc.client import RpcClient
@@ -88,7 +89,7 @@ async def serve(node: NodeId, directory: Path, addresses: list[Address]) -> None
     identity = Identity(CLUSTER, node, "raft")
     rpc = RpcClient(world, identity)
     members = {ReplicaId(number): address for number, address in enumerate(addresses, 1)}
-    machines: Any = {GROUP: (Map(), Membership(ReplicaId(node), members))}
+    machines: Any = {GROUP: (Map(), Membership(ReplicaId(node), founding(members)))}
     raft = await RaftNode.start(world, CLUSTER, node, machines, rpc)
     server = RpcServer(world, identity, raft.server.requests, raft.server.notices)
     await server.start(addresses[node - 1])

@@ -28,6 +28,7 @@ from quorate.base.codec import Notice, Reply, Request
 from quorate.base.errors import QuorateError
 from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
+from quorate.raft.core.configuration import founding
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.messages import AskStatus, GroupStatus, RaftMessages
 from quorate.raft.node import Membership, RaftNode
@@ -118,7 +119,7 @@ class _Probe:
 def _membership(settings: NodeSettings, group: int) -> Membership:
     replicas = [ReplicaId(1000 * group + node) for node in range(1, len(settings.addresses) + 1)]
     members = dict(zip(replicas, settings.addresses, strict=True))
-    return Membership(replicas[settings.node - 1], members)
+    return Membership(replicas[settings.node - 1], founding(members))
 
 
 async def serve(settings: NodeSettings) -> None:

@@ -214,7 +214,7 @@ async def pauses(directory: Path, entries: int) -> None:
             freeze_ms = (time.thread_time() - began) * 1e3
             group = GroupId(1)
             id_ = SnapshotId(group, writer.index + 1, 1, ReplicaId(1))
-            snapshot = await store.write(id_, 0, stream)
+            snapshot = await store.write(id_, 0, founding({ReplicaId(1): Address("127.0.0.1:1")}), stream)
             await asyncio.sleep(0.01)
         other = SessionMachine(KeyValues())
         with probe.phase("writes and a restore"):

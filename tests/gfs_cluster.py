@@ -8,6 +8,7 @@ from quorate.gfs.client import FileSystem
 from quorate.gfs.core.namespace import Namespace
 from quorate.gfs.master import Master
 from quorate.gfs.server import Chunkserver
+from quorate.raft.core.configuration import founding
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.wal import Wal
 from quorate.rpc.client import RpcClient
@@ -131,7 +132,7 @@ class GfsCluster:
             rpc = RpcClient(world, identity)
             namespace = Namespace()
             members = {replica_id(NAMESPACE_GROUP, n): address(n) for n in self.names}
-            membership = Membership(replica_id(NAMESPACE_GROUP, name), members)
+            membership = Membership(replica_id(NAMESPACE_GROUP, name), founding(members))
             node = await RaftNode.start(
                 world,
                 CLUSTER,

@@ -13,6 +13,7 @@ from quorate.gfs.client import FileSystem
 from quorate.gfs.core.namespace import Namespace
 from quorate.gfs.master import Master
 from quorate.gfs.server import Chunkserver
+from quorate.raft.core.configuration import founding
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.wal import Wal
 from quorate.rpc.client import RpcClient
@@ -49,7 +50,7 @@ async def master_at(root: Path) -> AsyncIterator[Address]:
         identity = Identity(CLUSTER, NodeId(1), "raft")
         rpc = RpcClient(world, identity)
         namespace = Namespace()
-        membership = Membership(ReplicaId(1), {ReplicaId(1): LOOPBACK})
+        membership = Membership(ReplicaId(1), founding({ReplicaId(1): LOOPBACK}))
         machines = {NAMESPACE_GROUP: (namespace, membership)}
         node = await RaftNode.start(world, CLUSTER, NodeId(1), machines, rpc)
         master = Master(world, node.groups[NAMESPACE_GROUP], namespace, NAMES)

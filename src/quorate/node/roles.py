@@ -23,6 +23,7 @@ from quorate.node.identity import NodeIdentity
 from quorate.node.messages import DescribeNode, NodeDescription, NodeEntry
 from quorate.node.reports import RunningProcess
 from quorate.raft.client import GroupClient
+from quorate.raft.core.configuration import founding
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.observer import Observer
@@ -170,9 +171,9 @@ ROLES: Mapping[str, Callable[[Setting], Awaitable[Role]]] = {
 
 
 def _membership(setting: Setting, group: GroupId) -> Membership:
-    founding = next(found for found in setting.machine.groups if found.group == group)
-    addresses = {member.replica: setting.doors[member.node] for member in founding.members}
-    return Membership(setting.machine.replica(group), addresses)
+    group_of = next(found for found in setting.machine.groups if found.group == group)
+    addresses = {member.replica: setting.doors[member.node] for member in group_of.members}
+    return Membership(setting.machine.replica(group), founding(addresses))
 
 
 async def _refuse_wrong_cluster(setting: Setting, rpc: RpcClient) -> None:

@@ -23,8 +23,10 @@ from typing import Protocol
 from quorate.base.check import check
 from quorate.base.errors import ProtocolError
 from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import ENTRY_BYTES, Entry, Snapshot
 from quorate.raft.core.events import (
+    Change,
     Compact,
     Effects,
     Event,
@@ -133,7 +135,7 @@ class Driver:
     def host(
         self, group: GroupId, replica: Replica, addresses: dict[ReplicaId, Address], owner: Owner
     ) -> None:
-        """Run ``replica``; ``addresses`` are those of all members of its group."""
+        """Run ``replica``; ``addresses`` are those of all members of its group, as they change."""
         check(group not in self._hosted, f"group {group} is already here")
         self._hosted[group] = _Hosted(group, replica, addresses, owner)
         self._arm(replica.next_deadline_ms)
@@ -185,6 +187,10 @@ class Driver:
         question or the answer is lost."""
         self._take(group, Read(number))
 
+    def change(self, group: GroupId, target: Configuration) -> str | None:
+        """Begin to change the members of a group; why not, if it was not begun."""
+        return self._take(group, Change(target)).refused
+
     def transfer(self, group: GroupId, target: ReplicaId) -> None:
         """Hand leadership over, if this replica has it and ``target`` can take it."""
         self._take(group, Transfer(target))
@@ -215,6 +221,9 @@ class Driver:
         effects = step(replica, event, self._world.clock.monotonic_ms())
         if self._observer is not None:
             self._observer.stepped(hosted.group, replica, event, effects)
+        if effects.configuration is not None:
+            # Also of who is no longer a member: it may have to be told so.
+            hosted.addresses.update(effects.configuration.addresses)
         if effects.write:
             if effects.hard_state is not None:
                 self._wal.set_state(hosted.group, effects.hard_state)
@@ -254,8 +263,9 @@ class Driver:
         envelope = Envelope(
             hosted.group, hosted.replica.replica, outgoing.receiver, outgoing.message
         )
-        address = hosted.addresses[outgoing.receiver]
-        self._outbox.setdefault(address, []).append(envelope)
+        address = hosted.addresses.get(outgoing.receiver)
+        if address is not None:  # else it knows of a configuration that is not known here
+            self._outbox.setdefault(address, []).append(envelope)
 
     def _flush_soon(self) -> None:
         if not self._flush_due:

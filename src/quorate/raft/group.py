@@ -178,9 +178,9 @@ class Group:
         it did not take over in time: then this replica goes on leading.
         """
         self.require_leader()
-        peers = self._replica.peers
-        if not peers or target not in (None, *peers):
-            raise BadInput(f"group {self.name} has no other replica {target or 'at all'}")
+        others = [v for v in self._replica.configuration.voters if v != self._replica.replica]
+        if not others or target not in (None, *others):
+            raise BadInput(f"group {self.name} has no other voter {target or 'at all'}")
         target = target or self._replica.successor
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stepped_down.append(future)

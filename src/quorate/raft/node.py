@@ -6,9 +6,10 @@ from contextlib import suppress
 import msgspec
 
 from quorate.base.errors import QuorateError
-from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
+from quorate.base.ids import ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
 from quorate.base.together import together
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import HardState
 from quorate.raft.core.replica import Replica
 from quorate.raft.core.settings import Limits, Timing
@@ -25,11 +26,14 @@ from quorate.runtime.ports import World
 
 
 class Membership(msgspec.Struct, frozen=True):
-    """Who belongs to a group, and which of them is here."""
+    """Which replica of a group is here, and who founded the group.
+
+    Who belongs to it since then stands in its log.  A replica that joins later need not be among
+    ``configuration``, by which it knows whom to answer.
+    """
 
     replica: ReplicaId
-    addresses: dict[ReplicaId, Address]
-    """Of the processes that hold the members, this one included."""
+    configuration: Configuration
 
 
 class RaftNode:
@@ -74,7 +78,7 @@ class RaftNode:
                 await load(world, sessions, store, snapshot)
             replica = Replica(
                 membership.replica,
-                list(membership.addresses),
+                membership.configuration,
                 log,
                 start_of_term(wal, group, found.state, snapshot),
                 now_ms=world.clock.monotonic_ms(),
@@ -86,7 +90,9 @@ class RaftNode:
             loaded[group] = (sessions, replica)
         groups: dict[GroupId, Group] = {}
         for group, (sessions, replica) in loaded.items():  # only now: no group waits for another
-            addresses = machines[group][1].addresses
+            addresses = dict(machines[group][1].configuration.addresses)
+            for _, configuration in replica.configurations:
+                addresses.update(configuration.addresses)
             replica.reset_election_timer(world.clock.monotonic_ms())
             groups[group] = Group(
                 world, driver, group, sessions, replica, addresses, store, rpc, observer

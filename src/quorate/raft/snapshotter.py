@@ -102,11 +102,12 @@ class Snapshotter:
         self._busy = True
         self._log_bytes = 0
         id_ = SnapshotId(self._group, index, term, self._replica.replica)
+        members = self._replica.configuration_at(index)
         stream = self._sessions.snapshot()
 
         async def work() -> None:
             try:
-                snapshot = await self._store.write(id_, time_ms, stream)
+                snapshot = await self._store.write(id_, time_ms, members, stream)
                 self._driver.snapshot_taken(self._group, snapshot)
                 while self._driver.compact(self._group, COMPACT_ENTRIES):
                     await self._world.clock.sleep(0)

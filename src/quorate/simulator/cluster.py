@@ -24,6 +24,7 @@ from quorate.node.bootstrap import (
 )
 from quorate.node.roles import ROLES, Setting
 from quorate.raft.client import GroupClient
+from quorate.raft.core.configuration import founding
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.wal import Wal
@@ -209,7 +210,7 @@ class RaftCluster(Cluster):
 
     def _membership(self, group: GroupId, name: str) -> Membership:
         addresses = {replica_id(group, other): address(other) for other in self.names}
-        return Membership(replica_id(group, name), addresses)
+        return Membership(replica_id(group, name), founding(addresses))
 
 
 class User:

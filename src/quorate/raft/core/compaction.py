@@ -28,6 +28,7 @@ def snapshot_taken(replica: Replica, snapshot: Snapshot, now_ms: float) -> None:
     if replica.snapshot is not None and snapshot.id.index <= replica.snapshot.id.index:
         return  # one was installed meanwhile
     replica.snapshot = snapshot
+    replica.forget_configurations(snapshot.id.index)
     log, limits = replica.log, replica.limits
     goal = log.index_before(snapshot.id.index, limits.retained_log_bytes, MAX_RETAINED_ENTRIES)
     if log.bytes < PATIENCE * limits.snapshot_log_bytes:
@@ -69,7 +70,7 @@ def snapshot_installed(replica: Replica, snapshot: Snapshot, out: Effects) -> No
     """It is whole, checked and synced."""
     if snapshot.id.index > replica.commit_index:
         sometimes("snapshot installed")
-        replica.start_from(snapshot)
+        replica.start_from(snapshot, out)
         out.cut = EntryId(snapshot.id.index, snapshot.id.term)
     if replica.leader not in (NOBODY, replica.replica):
         _reply(replica, replica.leader, 0, out)

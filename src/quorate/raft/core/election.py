@@ -21,6 +21,8 @@ def election_timeout(replica: Replica, now_ms: float, out: Effects) -> None:
     """Nothing was heard from a leader: ask whether an election could be won."""
     replica.become_follower(replica.term, NOBODY, now_ms, out)
     replica.reset_election_timer(now_ms)
+    if not replica.is_elector:
+        return  # a learner, or removed, or not yet told of its group
     if replica.disk_stalls(now_ms):
         sometimes("no campaign while the disk stalls")
         return
@@ -63,8 +65,8 @@ def ask_for_votes(replica: Replica, now_ms: float, out: Effects) -> None:
     request = VoteRequest(
         replica.term + pre_vote, last.index, last.term, pre_vote, replica.by_transfer
     )
-    for peer in replica.peers:
-        if peer not in replica.votes:
+    for peer in replica.configuration.electors:
+        if peer not in replica.votes and peer != replica.replica:
             replica.send(peer, request, out)
     replica.heartbeat_deadline_ms = now_ms + replica.timing.heartbeat_interval_ms
 
@@ -125,8 +127,7 @@ def vote_reply(
 
 
 def _count(replica: Replica, now_ms: float, out: Effects) -> None:
-    yes = sum(1 for voter in replica.voters if replica.votes.get(voter))
-    if yes < replica.quorum:
+    if not replica.configuration.is_quorum(lambda voter: replica.votes.get(voter, False)):
         return
     if replica.role is Role.PRE_CANDIDATE:
         campaign(replica, now_ms, out)
@@ -142,8 +143,15 @@ def _become_leader(replica: Replica, now_ms: float, out: Effects) -> None:
     replica.votes = {}
     replica.term_start = replica.log.last_index + 1
     replica.progress = {peer: Progress(replica.term_start, now_ms) for peer in replica.peers}
+    # A change that an earlier leader began is this one's to end.
+    replica.unsettled = replica.configurations[-1][0] if _is_open(replica) else 0
     # §8: an entry of its own term lets it commit, and so learn, what its predecessors committed.
     noop = replica.new_entry(EntryKind.NOOP, b"", replica.term_start)
     replica.append([noop], now_ms, out)
     broadcast(replica, now_ms, out)
     advance_commit(replica)
+
+
+def _is_open(replica: Replica) -> bool:
+    index, configuration = replica.configurations[-1]
+    return configuration.is_joint or index > replica.commit_index

@@ -1,11 +1,15 @@
 """What a Raft log is made of, and what must be on disk."""
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Annotated, TypeAlias
 
 import msgspec
 
+from quorate.base.codec import UNREADABLE, decode
+from quorate.base.errors import ProtocolError
 from quorate.base.ids import GroupId, ReplicaId
+from quorate.raft.core.configuration import Configuration, fault_of
 
 NOBODY = ReplicaId(0)
 
@@ -22,6 +26,8 @@ class EntryKind(IntEnum):
     """Appended by a new leader, so that it can commit its predecessors' entries (Raft §8)."""
     COMMAND = 1
     """Bytes for the state machine; Raft does not look inside."""
+    CONFIGURATION = 2
+    """Who belongs to the group from here on (configuration.py)."""
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True):
@@ -70,3 +76,26 @@ class Snapshot(msgspec.Struct, array_like=True, frozen=True):
     """Log time at its index."""
     bytes: Count
     """Of the file."""
+    configuration: Configuration
+    """In force at its index."""
+
+
+def configuration_in(entry: Entry) -> Configuration:
+    """What an entry of that kind holds.  Raises ``ProtocolError`` for what no leader appends."""
+    try:
+        found: Configuration = decode(entry.data, Configuration)
+    except UNREADABLE as error:
+        raise ProtocolError(f"entry {entry.index} holds no configuration: {error}") from None
+    why = fault_of(found)
+    if why is not None:
+        raise ProtocolError(f"entry {entry.index} holds no configuration: {why}")
+    return found
+
+
+def configurations_in(entries: Iterable[Entry]) -> list[tuple[int, Configuration]]:
+    """Those among ``entries``, with their indexes."""
+    return [
+        (entry.index, configuration_in(entry))
+        for entry in entries
+        if entry.kind == EntryKind.CONFIGURATION
+    ]

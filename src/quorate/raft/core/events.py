@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from quorate.base.ids import ReplicaId
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import Entry, EntryId, HardState, Snapshot
 from quorate.raft.core.messages import Message
 
@@ -37,6 +38,12 @@ class Read(NamedTuple):
 
     read: int
     """Unique among all that this replica, in any of its lives, has asked."""
+
+
+class Change(NamedTuple):
+    """Change the members of the group, if this replica leads: see ``membership.py``."""
+
+    target: Configuration
 
 
 class Transfer(NamedTuple):
@@ -75,6 +82,7 @@ Event: TypeAlias = (
     | Propose
     | Persisted
     | Read
+    | Change
     | Transfer
     | PeerLost
     | SnapshotTaken
@@ -109,9 +117,13 @@ class Effects(msgspec.Struct):
     """To be persisted: they replace everything at and after the index of the first."""
     messages: list[Outgoing] = []
     accepted: bool = False
-    """A ``Propose`` was appended (this replica leads)."""
+    """A ``Propose`` or ``Change`` was appended (this replica leads)."""
+    refused: str | None = None
+    """Why a ``Change`` was not begun."""
     reads: list[ReadReady] = []
     cut: EntryId | None = None
     """The log is to be cut up to and including this entry."""
+    configuration: Configuration | None = None
+    """Another one than before is in force."""
     install: Snapshot | None = None
     """To be fetched from the sender of the message that this step received."""

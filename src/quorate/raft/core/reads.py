@@ -69,9 +69,10 @@ def start_round(replica: Replica, now_ms: float, out: Effects) -> None:
 
 def rounds_answered(replica: Replica, now_ms: float, out: Effects) -> None:
     """A follower has answered a round: which rounds has a majority answered?"""
-    rounds = sorted(progress.round for progress in replica.progress.values())
-    rounds.append(replica.round)
-    answered = rounds[len(replica.voters) - replica.quorum]
+    own, round_, progress = replica.replica, replica.round, replica.progress
+    answered = replica.configuration.reached(
+        lambda voter: round_ if voter == own else progress[voter].round
+    )
     sent_ms = None
     while replica.rounds_sent and replica.rounds_sent[0][0] <= answered:
         sent_ms = replica.rounds_sent.popleft()[1]

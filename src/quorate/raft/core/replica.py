@@ -22,24 +22,36 @@ Theory of operation (sections are those of the extended Raft paper; "thesis" is 
   what was cut is offered the leader's.
 * A read waits for a round of heartbeats that proves its leader is one (§8, thesis §6.4), or rests
   on a lease, while the voters owe it theirs (thesis §6.4.1).
-``election.py``, ``replication.py``, ``compaction.py``, ``reads.py`` and ``transfer.py`` hold the
-parts; ``validation.py`` says what no correct peer sends, ``invariants.py`` what must always be
+* Who votes, and who gets the log, may change while all this goes on (§6).
+``election.py``, ``replication.py``, ``compaction.py``, ``reads.py``, ``transfer.py`` and
+``membership.py`` hold the parts; ``validation.py`` says what no correct peer sends, ``invariants.py`` what must always be
 true.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import IntEnum
 from typing import NamedTuple
 
 from quorate.base.check import Bug, check
 from quorate.base.ids import ReplicaId
-from quorate.raft.core.entries import NOBODY, Entry, EntryId, EntryKind, HardState, Snapshot
+from quorate.raft.core.configuration import Configuration
+from quorate.raft.core.entries import (
+    NOBODY,
+    Entry,
+    EntryId,
+    EntryKind,
+    HardState,
+    Snapshot,
+    configurations_in,
+)
 from quorate.raft.core.events import Effects, Outgoing
 from quorate.raft.core.log import Log
 from quorate.raft.core.messages import Message
 from quorate.raft.core.progress import Progress
 from quorate.raft.core.settings import Limits, Timing
+
+MAX_BYTES = 1 << 62
 
 
 class Role(IntEnum):
@@ -73,6 +85,8 @@ class Replica:
         "_unpersisted",
         "by_transfer",
         "commit_index",
+        "configuration",
+        "configurations",
         "cut_goal",
         "draw",
         "durable_index",
@@ -97,9 +111,9 @@ class Replica:
         "timing",
         "transfer_deadline_ms",
         "transfer_to",
+        "unsettled",
         "vote_write",
         "voted_for",
-        "voters",
         "votes",
         "writes",
     )
@@ -107,7 +121,7 @@ class Replica:
     def __init__(
         self,
         replica: ReplicaId,
-        voters: Sequence[ReplicaId],
+        configuration: Configuration,
         log: Log,
         hard_state: HardState,
         *,
@@ -117,10 +131,15 @@ class Replica:
         limits: Limits,
         snapshot: Snapshot | None = None,
     ) -> None:
-        check(replica in voters, f"replica {replica} is not of its own group {voters}")
+        """``configuration`` is in force unless snapshot or log know a later one."""
         self.replica = replica
-        self.voters = tuple(voters)
         self.log = log
+        index = snapshot.id.index if snapshot else log.base.index
+        self.configurations = [(index, snapshot.configuration if snapshot else configuration)]
+        """That of the newest snapshot, with its index, and all that follow it in the log."""
+        self.configurations += configurations_in(log.batch(index + 1, MAX_BYTES))
+        self.configuration = self.configurations[-1][1]
+        """In force: the latest in the log, committed or not (§6)."""
         self.term = hard_state.term
         self.voted_for = hard_state.voted_for
         self.timing = timing
@@ -151,6 +170,8 @@ class Replica:
     def _lead_nobody(self) -> None:
         """What only a leader has."""
         self.progress = {}
+        self.unsettled = 0
+        """The index of a configuration that its leader has not yet seen committed; 0: none."""
         self.term_start = 0
         """The index of this leader's own first entry."""
         self.round = 0
@@ -168,12 +189,14 @@ class Replica:
     # What the parts ask.
 
     @property
-    def quorum(self) -> int:
-        return len(self.voters) // 2 + 1
+    def peers(self) -> list[ReplicaId]:
+        """The other members."""
+        return [member for member in self.configuration.members if member != self.replica]
 
     @property
-    def peers(self) -> list[ReplicaId]:
-        return [voter for voter in self.voters if voter != self.replica]
+    def is_elector(self) -> bool:
+        """Whether its own vote counts."""
+        return self.replica in self.configuration.electors
 
     @property
     def last_entry(self) -> EntryId:
@@ -198,7 +221,8 @@ class Replica:
             progress = self.progress[peer]
             return progress.match_index, progress.answered_ms
 
-        return max(self.peers, key=fitness)
+        others = [voter for voter in self.configuration.voters if voter != self.replica]
+        return max(others, key=fitness)
 
     def disk_stalls(self, now_ms: float) -> bool:
         """A write has been under way for longer than a leader may be silent."""
@@ -238,12 +262,35 @@ class Replica:
         if first_index <= self.commit_index:
             raise Bug(f"entry {first_index} is committed, not replaceable")
         self.log.append(entries)
+        self._configure(entries, out)
         self.durable_index = min(self.durable_index, first_index - 1)
         if out.entries:  # at most one run of entries a step: the second must follow the first
             check(out.entries[-1].index + 1 == first_index, "a step appends one run of entries")
         out.entries.extend(entries)
         self.number_write(out)
         self._unpersisted.append(_Write(out.write, first_index, entries[-1].index, now_ms))
+
+    def _configure(self, entries: list[Entry], out: Effects) -> None:
+        """Obey the latest configuration in the log, which ``entries`` may have changed (§6)."""
+        known, first_index = self.configurations, entries[0].index
+        while known[-1][0] >= first_index and len(known) > 1:
+            known.pop()  # what was appended there is replaced
+        known += configurations_in(entries)
+        self._obey(out)
+
+    def _obey(self, out: Effects) -> None:
+        latest = self.configurations[-1][1]
+        if latest != self.configuration:
+            self.configuration = out.configuration = latest
+
+    def configuration_at(self, index: int) -> Configuration:
+        """In force at ``index``, which no snapshot stands for yet."""
+        return next(known for at, known in reversed(self.configurations) if at <= index)
+
+    def forget_configurations(self, index: int) -> None:
+        """A snapshot stands for those before the one in force at ``index``."""
+        while len(self.configurations) > 1 and self.configurations[1][0] <= index:
+            del self.configurations[0]
 
     def number_write(self, out: Effects) -> None:
         if not out.write:
@@ -260,11 +307,13 @@ class Replica:
             self.durable_index = min(self.durable_index, later.first_index - 1)
         self.durable_index = max(self.durable_index, self.log.base.index)
 
-    def start_from(self, snapshot: Snapshot) -> None:
+    def start_from(self, snapshot: Snapshot, out: Effects) -> None:
         """Figure 13, steps 6 to 8: keep what follows the snapshot if it is of the same history."""
         base = EntryId(snapshot.id.index, snapshot.id.term)
+        later: list[tuple[int, Configuration]] = []
         if self.log.term(base.index) == base.term:
             self.log.cut(base.index)
+            later = [(at, known) for at, known in self.configurations if at > base.index]
         else:
             self.log.reset(base)
             self._unpersisted.clear()
@@ -273,6 +322,8 @@ class Replica:
         self.commit_index = base.index
         self.cut_goal = base.index
         self.snapshot = snapshot
+        self.configurations = [(base.index, snapshot.configuration), *later]
+        self._obey(out)
 
     def send(self, receiver: ReplicaId, message: Message, out: Effects) -> None:
         out.messages.append(Outgoing(receiver, message))

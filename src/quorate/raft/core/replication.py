@@ -26,7 +26,7 @@ def propose(replica: Replica, commands: list[bytes], now_ms: float, out: Effects
     replica.append(entries, now_ms, out)
     out.accepted = True
     for peer, progress in replica.progress.items():
-        _send_entries(replica, peer, progress, out)
+        send_entries(replica, peer, progress, out)
 
 
 def heartbeat(replica: Replica, now_ms: float, out: Effects) -> None:
@@ -37,11 +37,13 @@ def heartbeat(replica: Replica, now_ms: float, out: Effects) -> None:
     asks the follower that has most to take over.
     """
     since_ms = now_ms - replica.timing.election_timeout_ms
-    answering = sum(1 for progress in replica.progress.values() if progress.answered_ms >= since_ms)
-    if answering + 1 < replica.quorum:
+    own, progress = replica.replica, replica.progress
+    if not replica.configuration.is_quorum(
+        lambda voter: voter == own or progress[voter].answered_ms >= since_ms
+    ):
         sometimes("leader without a majority steps down")
         replica.become_follower(replica.term, NOBODY, now_ms, out)
-    elif replica.progress and replica.disk_stalls(now_ms):
+    elif len(replica.configuration.electors) > 1 and replica.disk_stalls(now_ms):
         sometimes("leader with a stalled disk steps down")
         replica.send(replica.successor, TimeoutNow(replica.term), out)
         replica.become_follower(replica.term, NOBODY, now_ms, out)
@@ -63,14 +65,14 @@ def broadcast(replica: Replica, now_ms: float, out: Effects) -> None:
     number_round(replica, now_ms)
     for peer, progress in replica.progress.items():
         progress.paused = False  # whatever was under way may be lost
-        if not _send_entries(replica, peer, progress, out):
+        if not send_entries(replica, peer, progress, out):
             replica.send(peer, heartbeat_for(replica, progress), out)
 
 
 def number_round(replica: Replica, now_ms: float) -> None:
     """What is sent from now on proves more than what was sent before (``reads.py``)."""
     replica.round += 1
-    if replica.progress:
+    if len(replica.configuration.electors) > 1:
         replica.rounds_sent.append((replica.round, now_ms))
 
 
@@ -89,7 +91,7 @@ def _offer(replica: Replica, progress: Progress) -> InstallSnapshot:
     return InstallSnapshot(replica.term, snapshot, replica.round)
 
 
-def _send_entries(replica: Replica, peer: ReplicaId, progress: Progress, out: Effects) -> bool:
+def send_entries(replica: Replica, peer: ReplicaId, progress: Progress, out: Effects) -> bool:
     """Send what the follower lacks, as far as its bounds allow; whether anything was sent."""
     sent = False
     while progress.next_index <= replica.log.last_index and progress.may_send(replica.limits):
@@ -130,7 +132,7 @@ def append_reply(
             advance_commit(replica)
     elif not _back_up(replica, progress, reply):
         return
-    _send_entries(replica, sender, progress, out)
+    send_entries(replica, sender, progress, out)
 
 
 def install_reply(
@@ -168,8 +170,10 @@ def advance_commit(replica: Replica) -> None:
     """
     if replica.role is not Role.LEADER:
         return
-    matches = sorted([replica.durable_index, *(p.match_index for p in replica.progress.values())])
-    majority_index = matches[len(replica.voters) - replica.quorum]
+    own, durable_index, progress = replica.replica, replica.durable_index, replica.progress
+    majority_index = replica.configuration.reached(
+        lambda voter: durable_index if voter == own else progress[voter].match_index
+    )
     if majority_index > replica.commit_index and replica.log.term(majority_index) == replica.term:
         replica.commit_index = majority_index
 

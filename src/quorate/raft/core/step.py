@@ -1,8 +1,9 @@
 """The one door: ``step(replica, event, now_ms)`` gives the ``Effects`` of an event."""
 
-from quorate.raft.core import compaction, election, reads, replication, transfer
+from quorate.raft.core import compaction, election, membership, reads, replication, transfer
 from quorate.raft.core.entries import NOBODY
 from quorate.raft.core.events import (
+    Change,
     Compact,
     Effects,
     Event,
@@ -46,6 +47,8 @@ def step(replica: Replica, event: Event, now_ms: float) -> Effects:
             _tick(replica, now_ms, out)
         case Read(number):
             reads.read(replica, number, now_ms, out)
+        case Change(configuration):
+            membership.change(replica, configuration, now_ms, out)
         case Transfer(target):
             transfer.transfer(replica, target, now_ms, out)
         case PeerLost(peer):
@@ -56,6 +59,8 @@ def step(replica: Replica, event: Event, now_ms: float) -> Effects:
             compaction.snapshot_installed(replica, snapshot, out)
         case Compact(max_entries):
             compaction.compact(replica, max_entries, out)
+    if replica.unsettled and replica.commit_index >= replica.unsettled:
+        membership.settle(replica, now_ms, out)
     if replica.early_reads:
         reads.committed(replica, now_ms, out)
     return out
@@ -74,8 +79,10 @@ def _tick(replica: Replica, now_ms: float, out: Effects) -> None:
 
 def _receive(replica: Replica, event: Receive, now_ms: float, out: Effects) -> None:
     sender, message = event
-    if sender not in replica.voters or sender == replica.replica:
-        return  # not of this group (any more)
+    # Also from who is not of the configuration that is known here: it may be of a later one, and
+    # without its log, or our vote, nobody might ever lead (thesis §4.2.2).
+    if sender == replica.replica:
+        return
     match message:
         case AppendRequest():
             replication.append_request(replica, sender, message, now_ms, out)

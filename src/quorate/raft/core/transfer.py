@@ -15,7 +15,8 @@ from quorate.raft.core.replica import Replica, Role
 
 
 def transfer(replica: Replica, target: ReplicaId, now_ms: float, out: Effects) -> None:
-    if target not in replica.progress or replica.transfer_to != NOBODY:
+    voters = replica.configuration.voters
+    if target not in voters or target not in replica.progress or replica.transfer_to != NOBODY:
         return
     replica.transfer_to = target
     replica.transfer_deadline_ms = now_ms + replica.timing.election_timeout_ms

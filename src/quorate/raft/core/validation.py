@@ -5,8 +5,10 @@ lies, is broken, or believes itself in another group can have said.  The driver 
 and closes the connection, and nothing of it is applied.
 """
 
+from quorate.base.errors import ProtocolError
 from quorate.base.ids import ReplicaId
-from quorate.raft.core.entries import NOBODY
+from quorate.raft.core.configuration import fault_of
+from quorate.raft.core.entries import NOBODY, configurations_in
 from quorate.raft.core.messages import (
     AppendReply,
     AppendRequest,
@@ -20,8 +22,8 @@ from quorate.raft.core.replica import Replica, Role
 
 def refusal(replica: Replica, sender: ReplicaId, message: Message) -> str | None:
     """Why ``message`` is none of a correct peer; ``None`` if it may be one."""
-    if sender not in replica.voters or sender == replica.replica:
-        return f"{sender} is no peer of replica {replica.replica}"
+    if sender == replica.replica:
+        return f"{sender} is the name of this replica itself"
     match message:
         case AppendRequest():
             return (
@@ -32,6 +34,8 @@ def refusal(replica: Replica, sender: ReplicaId, message: Message) -> str | None
         case AppendReply() | InstallReply():
             return _unfounded(replica, message)
         case InstallSnapshot(term, snapshot):
+            if (why := fault_of(snapshot.configuration)) is not None:
+                return f"a snapshot with a configuration that cannot be: {why}"
             if snapshot.id.term > term:
                 return f"a snapshot of term {snapshot.id.term}, in term {term}"
             return _another_history(replica, message) or _two_leaders(replica, sender, term)
@@ -50,6 +54,10 @@ def _out_of_order(request: AppendRequest) -> str | None:
                 f" {index} of term {term}, in term {request.term}"
             )
         index, term = entry.index, entry.term
+    try:
+        configurations_in(request.entries)
+    except ProtocolError as error:
+        return error.message
     return None
 
 

@@ -13,6 +13,7 @@ everything.  The end is a piece of its own, with the length of the whole stream;
 was cut short, and a byte behind it is damage.
 
     header   magic, format version, group, index, term, source, log time, CRC of these
+    members  like a block: the configuration of the group at that index, as msgpack
     block    CRC of (CRC of the piece before, length, data), length from 1 to 256 KiB, data
     end      CRC of (CRC of the piece before, 0, total), length 0, bytes of data in all blocks
 
@@ -34,12 +35,14 @@ from typing import NamedTuple
 import msgspec
 
 from quorate.base.checksum import crc32c
+from quorate.base.codec import UNREADABLE, decode, encode
 from quorate.base.errors import BadConfiguration, CorruptData
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import Snapshot, SnapshotId
 from quorate.runtime.ports import File
 
 MAGIC = b"quoraSNP"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BLOCK_BYTES = 256 << 10
 
 _HEADER = Struct("<8sIQQQQQ")
@@ -50,6 +53,10 @@ HEADER_BYTES = _HEADER.size + _CHECKSUM.size
 FRAME_BYTES = _CHECKSUM.size + _LENGTH.size
 """What stands before the data of a block."""
 END_BYTES = FRAME_BYTES + _TOTAL.size
+MEMBERS_BYTES = 16 << 10
+"""A configuration is never larger."""
+HEAD_BYTES = HEADER_BYTES + FRAME_BYTES + MEMBERS_BYTES
+"""What to read to know whose snapshot a file is."""
 PIECE_BYTES = FRAME_BYTES + BLOCK_BYTES
 """No piece is larger."""
 
@@ -61,10 +68,13 @@ class Encoder:
         self._link = b""
         self._total = 0
 
-    def header(self, id: SnapshotId, time_ms: int) -> bytes:
+    def header(self, id: SnapshotId, time_ms: int, configuration: Configuration) -> bytes:
+        """With the members."""
         covered = _HEADER.pack(MAGIC, FORMAT_VERSION, *msgspec.structs.astuple(id), time_ms)
         self._link = _CHECKSUM.pack(crc32c(covered))
-        return covered + self._link
+        fixed = covered + self._link
+        members = encode(configuration)
+        return fixed + self._piece(len(members), members)
 
     def block(self, data: bytes) -> bytes:
         self._total += len(data)
@@ -112,7 +122,7 @@ class Verifier:
         if piece is not None:
             self._link = piece.raw[: _CHECKSUM.size] if self.position else piece.raw[-4:]
             self._total += len(piece.data)
-            self.ended = self.position > 0 and not piece.data
+            self.ended = self.position > HEADER_BYTES and not piece.data
             self.position += len(piece.raw)
         return piece
 
@@ -127,7 +137,7 @@ class Verifier:
         if len(data) < HEADER_BYTES:
             return None
         raw = data[:HEADER_BYTES]
-        found = decode_header(raw, self._path)
+        found = _decode_fixed(raw, self._path)
         if found is None:
             raise self.damaged("its header is not what was written")
         if found != (self._snapshot.id, self._snapshot.time_ms):
@@ -147,6 +157,10 @@ class Verifier:
         raw = data[:size]
         if _CHECKSUM.pack(crc32c(self._link + raw[_CHECKSUM.size :])) != raw[: _CHECKSUM.size]:
             raise self.damaged("the checksum of a block does not fit")
+        if self.position == HEADER_BYTES:
+            if raw[FRAME_BYTES:] != encode(self._snapshot.configuration):
+                raise self.damaged("its members are those of another snapshot")
+            return Piece(raw, b"")
         if length:
             return Piece(raw, raw[FRAME_BYTES:])
         if _TOTAL.unpack_from(raw, FRAME_BYTES)[0] != self._total or end != self._snapshot.bytes:
@@ -154,11 +168,29 @@ class Verifier:
         return Piece(raw, b"")
 
 
-def decode_header(raw: bytes, path: str) -> tuple[SnapshotId, int] | None:
-    """Id and log time; ``None`` if these are not the bytes that were written.
+def decode_header(raw: bytes, path: str) -> tuple[SnapshotId, int, Configuration] | None:
+    """Id, log time and members, from the first ``HEAD_BYTES`` of a file; ``None`` if these are not
+    the bytes that were written.
 
-    Raises ``BadConfiguration`` for a newer format.
+    Raises ``BadConfiguration`` for another format.
     """
+    found = _decode_fixed(raw[:HEADER_BYTES], path)
+    if found is None or len(raw) < HEADER_BYTES + FRAME_BYTES:
+        return None
+    (length,) = _LENGTH.unpack_from(raw, HEADER_BYTES + _CHECKSUM.size)
+    end = HEADER_BYTES + FRAME_BYTES + length
+    covered = raw[_HEADER.size : HEADER_BYTES] + raw[HEADER_BYTES + _CHECKSUM.size : end]
+    checksum = raw[HEADER_BYTES : HEADER_BYTES + _CHECKSUM.size]
+    if end > len(raw) or _CHECKSUM.pack(crc32c(covered)) != checksum:
+        return None
+    try:
+        configuration: Configuration = decode(raw[end - length : end], Configuration)
+    except UNREADABLE:
+        return None
+    return (*found, configuration)
+
+
+def _decode_fixed(raw: bytes, path: str) -> tuple[SnapshotId, int] | None:
     if len(raw) < HEADER_BYTES:
         return None
     magic, version, group, index, term, source, time_ms = _HEADER.unpack_from(raw)
@@ -169,6 +201,11 @@ def decode_header(raw: bytes, path: str) -> tuple[SnapshotId, int] | None:
         raise BadConfiguration(
             f"{path} was written by a newer version of quorate (snapshot format {version}, this"
             f" one knows {FORMAT_VERSION}): run that version."
+        )
+    if version < FORMAT_VERSION:
+        raise BadConfiguration(
+            f"{path} was written by an older version of quorate (snapshot format {version}, this"
+            f" one knows {FORMAT_VERSION}): found the cluster anew, or run that version."
         )
     return SnapshotId(group, index, term, source), time_ms
 

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from quorate.base.check import check
 from quorate.base.errors import BadConfiguration, CorruptData, NotFound, ProtocolError
 from quorate.base.ids import GroupId
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import Snapshot, SnapshotId
 from quorate.raft.snapshots.format import (
     BLOCK_BYTES,
-    HEADER_BYTES,
+    HEAD_BYTES,
     Encoder,
     Verifier,
     decode_header,
@@ -69,7 +70,13 @@ class SnapshotStore:
         own = [snapshot.id for snapshot in self._snapshots.values() if snapshot.id.group == group]
         return self._snapshots[max(own)] if own else None
 
-    async def write(self, id: SnapshotId, time_ms: int, stream: Iterator[bytes]) -> Snapshot:
+    async def write(
+        self,
+        id: SnapshotId,
+        time_ms: int,
+        configuration: Configuration,
+        stream: Iterator[bytes],
+    ) -> Snapshot:
         """Write ``stream`` as the snapshot ``id``, in short turns.
 
         If that snapshot is here already, and whole, it stays and ``stream`` is not touched: an id
@@ -82,17 +89,22 @@ class SnapshotStore:
         try:
             if (here := await self._whole(id)) is not None:
                 return here
-            size = await self._write_file(id, time_ms, stream)
+            encoder = Encoder()
+            header = encoder.header(id, time_ms, configuration)
+            size = await self._write_file(id, encoder, header, stream)
         finally:
             del self._writing[id.group]
-        return self._add(Snapshot(id, time_ms, size), "snapshot written")
+        return self._add(Snapshot(id, time_ms, size, configuration), "snapshot written")
 
-    async def _write_file(self, id: SnapshotId, time_ms: int, stream: Iterator[bytes]) -> int:
+    async def _write_file(
+        self, id: SnapshotId, encoder: Encoder, header: bytes, stream: Iterator[bytes]
+    ) -> int:
         path, temporary = path_of(id, Kind.WHOLE), path_of(id, Kind.WRITING)
         self._world.disk.remove(temporary)
         output = Output(self._world, temporary)
         try:
-            await _write_stream(output, id, time_ms, stream)
+            await output.put(header)
+            await _write_stream(output, encoder, stream)
             await output.publish(path)
         except BaseException:
             output.remove()
@@ -231,10 +243,10 @@ class SnapshotStore:
         except NotFound:  # a directory
             return None
         try:
-            found = decode_header(file.read(0, HEADER_BYTES), path)
+            found = decode_header(file.read(0, HEAD_BYTES), path)
             if found is None or found[0] != id:
                 return None
-            return Snapshot(id, found[1], file.size())
+            return Snapshot(id, found[1], file.size(), found[2])
         finally:
             file.close()
 
@@ -251,11 +263,7 @@ class SnapshotStore:
                 kept[id.group] = id
 
 
-async def _write_stream(
-    output: Output, id: SnapshotId, time_ms: int, stream: Iterator[bytes]
-) -> None:
-    encoder = Encoder()
-    await output.put(encoder.header(id, time_ms))
+async def _write_stream(output: Output, encoder: Encoder, stream: Iterator[bytes]) -> None:
     buffer = bytearray()
     ended = False
     while not ended:

@@ -35,7 +35,10 @@ def _heard_lately(
 ) -> None:
     since_ms = now_ms - replica.timing.election_timeout_ms
     heard = sum(1 for progress in replica.progress.values() if progress.answered_ms >= since_ms)
-    if heard + 1 >= replica.quorum and replica.commit_index >= replica.term_start:
+    if (
+        heard + 1 > len(replica.configuration.voters) // 2
+        and replica.commit_index >= replica.term_start
+    ):
         reads._answer(replica, number, asker, replica.commit_index, out)
     else:
         _admit(replica, number, asker, now_ms, out)

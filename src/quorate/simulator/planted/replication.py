@@ -20,8 +20,8 @@ _append_request = replication.append_request
 def _commit_any_term(replica: Replica) -> None:
     if replica.role is not Role.LEADER:
         return
-    matches = sorted([replica.durable_index, *(p.match_index for p in replica.progress.values())])
-    majority_index = matches[len(replica.voters) - replica.quorum]
+    matches = [replica.durable_index, *(p.match_index for p in replica.progress.values())]
+    majority_index = sorted(matches)[(len(matches) - 1) // 2]
     replica.commit_index = max(replica.commit_index, majority_index)
 
 

@@ -1,0 +1,98 @@
+"""Who belongs to a group: Raft §6, with joint consensus.
+
+* A replica obeys the latest configuration in its log, committed or not.
+* While the voters change there is a joint configuration: elections and commitment need a majority
+  of the old voters and one of the new.  So no moment has two majorities that do not meet, whatever
+  changes at once.  When it is committed, the leader, whoever that is by then, appends the new one.
+* Learners get the log and count for nothing.  A replica becomes a learner first and a voter when it
+  has caught up, so that a change does not wait for an empty disk (thesis §4.2.1).
+* One change at a time, and none before the leader has committed an entry of its own term.
+* Ids of replicas are never used again, so what a removed replica says cannot meet its successor.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from quorate.base.ids import Address, ReplicaId
+
+T = TypeVar("T", int, float)
+
+MAX_MEMBERS = 63
+"""More would not make a group safer, and each costs its leader a copy of everything."""
+
+
+class Configuration(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """As it stands in the log, in an entry of kind ``CONFIGURATION``, and in snapshots."""
+
+    voters: tuple[ReplicaId, ...]
+    addresses: dict[ReplicaId, Address]
+    """Of the processes of all members."""
+    learners: tuple[ReplicaId, ...] = ()
+    old_voters: tuple[ReplicaId, ...] = ()
+    """Those before this change, while it is under way: C_old of figure 11."""
+
+    @property
+    def is_joint(self) -> bool:
+        return bool(self.old_voters)
+
+    @property
+    def electors(self) -> tuple[ReplicaId, ...]:
+        """Whose votes count, in order."""
+        return tuple(dict.fromkeys((*self.voters, *self.old_voters)))
+
+    @property
+    def members(self) -> tuple[ReplicaId, ...]:
+        """Who gets the log, in order."""
+        return tuple(dict.fromkeys((*self.electors, *self.learners)))
+
+    def reached(self, value: Callable[[ReplicaId], T]) -> T:
+        """The highest ``value`` that a majority has reached; of both sets, while joint (§6)."""
+        reached = _reached(self.voters, value)
+        return min(reached, _reached(self.old_voters, value)) if self.old_voters else reached
+
+    def is_quorum(self, says_yes: Callable[[ReplicaId], bool]) -> bool:
+        """Whether a majority says yes; of both sets, while joint (§6)."""
+        return self.reached(lambda replica: int(says_yes(replica))) == 1
+
+    def after(self) -> "Configuration":
+        """C_new: what follows a joint configuration."""
+        members = {*self.voters, *self.learners}
+        addresses = {r: address for r, address in self.addresses.items() if r in members}
+        return Configuration(self.voters, addresses, self.learners)
+
+    def towards(self, target: "Configuration") -> "Configuration":
+        """What is to be appended so that ``target`` comes into force: itself if the voters stay the
+        same, else the joint configuration that leads there."""
+        if set(target.voters) == set(self.voters):
+            return target
+        return Configuration(
+            target.voters, self.addresses | target.addresses, target.learners, self.voters
+        )
+
+
+def founding(addresses: Mapping[ReplicaId, Address]) -> Configuration:
+    """That of a new group: all of them vote."""
+    return Configuration(tuple(addresses), dict(addresses))
+
+
+def _reached(voters: tuple[ReplicaId, ...], value: Callable[[ReplicaId], T]) -> T:
+    values = sorted([value(voter) for voter in voters])
+    return values[(len(voters) - 1) // 2]
+
+
+def fault_of(configuration: Configuration) -> str | None:
+    """What is wrong with it by itself; ``None`` if nothing is."""
+    groups = (configuration.voters, configuration.learners, configuration.old_voters)
+    if not configuration.voters:
+        return "a group without voters decides nothing"
+    if any(len(set(group)) != len(group) or min(group, default=1) < 1 for group in groups):
+        return "a replica stands there twice, or has no id"
+    if set(configuration.learners) & set(configuration.electors):
+        return "a replica is a learner and a voter"
+    if len(configuration.members) > MAX_MEMBERS:
+        return f"{len(configuration.members)} members; {MAX_MEMBERS} at most"
+    if set(configuration.addresses) != set(configuration.members):
+        return "not every member has an address"
+    return None
