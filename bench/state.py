@@ -22,8 +22,9 @@ from key_values import KeyValues, PutMany
 
 from quorate.base.codec import encode
 from quorate.base.frozen import FreezableMap
-from quorate.base.ids import GroupId, ReplicaId
+from quorate.base.ids import Address, GroupId, ReplicaId
 from quorate.base.machine import Meta
+from quorate.raft.core.configuration import founding
 from quorate.raft.core.entries import SnapshotId
 from quorate.raft.sessions import SessionMachine, wrap
 from quorate.raft.snapshots import SnapshotStore
@@ -32,6 +33,7 @@ from quorate.runtime.ports import World
 from quorate.runtime.real.world import close_world, real_world, run
 
 ENTRIES = 4_000_000
+MEMBERS = founding({ReplicaId(1): Address("127.0.0.1:1")})
 VALUE_BYTES = 200
 BATCH, BATCHES_PER_S = 100, 100
 """10,000 writes a second."""
@@ -214,7 +216,7 @@ async def pauses(directory: Path, entries: int) -> None:
             freeze_ms = (time.thread_time() - began) * 1e3
             group = GroupId(1)
             id_ = SnapshotId(group, writer.index + 1, 1, ReplicaId(1))
-            snapshot = await store.write(id_, 0, founding({ReplicaId(1): Address("127.0.0.1:1")}), stream)
+            snapshot = await store.write(id_, 0, MEMBERS, stream)
             await asyncio.sleep(0.01)
         other = SessionMachine(KeyValues())
         with probe.phase("writes and a restore"):

@@ -12,6 +12,7 @@ from random import Random
 from typing import NamedTuple
 
 from raft_hosts import Fetching, Freezing, Host, Letter
+from raft_replicas import group_of
 
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import NOBODY, Entry
@@ -140,7 +141,7 @@ class RandomCluster:
     def __init__(self, seed: int, *, lease: bool | None = None) -> None:
         """``lease`` is drawn, if it is not given."""
         self.random = random = Random(seed)
-        voters = [ReplicaId(n) for n in range(1, random.choice((1, 2, 3, 3, 3, 3, 4, 5, 5)) + 1)]
+        founders = group_of(random.choice((1, 2, 3, 3, 3, 3, 4, 5, 5)))
         limits = Limits(
             message_bytes=random.choice((1, 100, 1 << 18)),
             inflight_messages=random.choice((1, 2, 32)),
@@ -152,7 +153,8 @@ class RandomCluster:
         self._timing = Timing(100, 300, lease=lease, max_clock_drift=0.1)
         self._spread = random.choice((0.01, 0.1, 1))  # narrow: elections are contested
         self.hosts = {
-            me: Host(me, voters, self._draw, timing=self._timing, limits=limits) for me in voters
+            me: Host(me, founders, self._draw, timing=self._timing, limits=limits)
+            for me in founders.voters
         }
         self.chances = Chances.drawn(random)
         self.counts = Counts()
@@ -160,7 +162,7 @@ class RandomCluster:
         self.refusals: list[str] = []
         """What of a correct peer was taken for that of a liar."""
         self.now_ms = 0.0
-        self._clocks = dict.fromkeys(voters, (0.0, 0.0, 1.0))
+        self._clocks = dict.fromkeys(self.hosts, (0.0, 0.0, 1.0))
         """Since when (true time), with what on it, and at which rate each runs."""
         self._under_way: list[Letter] = []
         self._cut: set[tuple[ReplicaId, ReplicaId]] = set()
@@ -251,9 +253,8 @@ class RandomCluster:
         counts.cuts += isinstance(event, Compact) and effects.cut is not None
         counts.offers += sum(isinstance(m, InstallSnapshot) for _, m in effects.messages)
         counts.reads += len(effects.reads)
-        counts.lease_reads += (
-            isinstance(event, Read) and bool(effects.reads) and len(replica.voters) > 1
-        )
+        alone = len(replica.configuration.electors) == 1
+        counts.lease_reads += isinstance(event, Read) and bool(effects.reads) and not alone
         if isinstance(event, Receive):
             counts.follower_reads += isinstance(event.message, ReadReply)
         if isinstance(event, SnapshotInstalled) and effects.cut is not None:

@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from quorate.base.ids import GroupId, ReplicaId
-from quorate.raft.core.entries import Entry, EntryId, HardState, Snapshot, SnapshotId
+from quorate.raft.core.configuration import Configuration
+from quorate.raft.core.entries import (
+    Entry,
+    EntryId,
+    HardState,
+    Snapshot,
+    SnapshotId,
+    configurations_in,
+)
 from quorate.raft.core.events import Effects, Event, Outgoing, Receive, SnapshotInstalled
 from quorate.raft.core.invariants import check_state, check_step, summary
 from quorate.raft.core.messages import Message
@@ -56,7 +64,7 @@ class Host:
     def __init__(
         self,
         me: ReplicaId,
-        voters: Sequence[ReplicaId],
+        configuration: Configuration,
         draw: Callable[[], float],
         *,
         timing: Timing | None = None,
@@ -69,7 +77,7 @@ class Host:
         self.disk_base = EntryId(0, 0)
         self.disk_log = list(log)
         self.files: dict[SnapshotId, tuple[Entry, ...]] = {}
-        self._voters = list(voters)
+        self._configuration = configuration
         self._draw = draw
         self._timing = timing or Timing()
         self._limits = limits or Limits()
@@ -85,13 +93,13 @@ class Host:
         newest = max(self.files, default=None)
         self.applied = list(self.files[newest]) if newest else []
         """The state: every entry that it has come from."""
-        snapshot = Snapshot(newest, 0, 0) if newest else None
+        snapshot = newest and Snapshot(newest, 0, 0, self.configuration_of(self.applied))
         found = Recovered(
             self.disk_state, self.disk_base.index, self.disk_base.term, list(self.disk_log)
         )
         self.replica = Replica(
             self.me,
-            self._voters,
+            self._configuration,
             start_of_log(self, GROUP, found, snapshot),  # type: ignore[arg-type]
             self.disk_state,
             now_ms=now_ms,
@@ -110,6 +118,11 @@ class Host:
         """All of it, with what a snapshot stands for."""
         log = self.replica.log
         return self.applied[: log.base.index] + log.slice(log.base.index + 1, log.last_index)
+
+    def configuration_of(self, log: Sequence[Entry]) -> Configuration:
+        """That of a replica whose log, from index 1 on, is ``log`` (Raft §6)."""
+        found = configurations_in(log)
+        return found[-1][1] if found else self._configuration
 
     def take(self, event: Event, now_ms: float) -> tuple[Effects, list[Letter]]:
         """One step, and what of its messages may leave at once."""
@@ -185,7 +198,8 @@ class Host:
         if self.work is not None or index <= (newest.index if newest else 0):
             return False
         id_ = SnapshotId(GROUP, index, self.applied[-1].term, self.me)
-        self.work = Freezing(Snapshot(id_, 0, 0), tuple(self.applied))
+        members = self.replica.configuration_at(index)
+        self.work = Freezing(Snapshot(id_, 0, 0, members), tuple(self.applied))
         return True
 
     def discard_before(self, index: int) -> None:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from quorate.base.ids import GroupId, ReplicaId
+from quorate.base.codec import encode
+from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.configuration import Configuration, founding
 from quorate.raft.core.entries import (
     NOBODY,
     Entry,
@@ -38,6 +40,11 @@ ME = ReplicaId(1)
 TWO, THREE, FOUR, FIVE = (ReplicaId(number) for number in range(2, 6))
 
 
+def group_of(voters: int) -> Configuration:
+    """All of 1 to ``voters`` vote."""
+    return founding({ReplicaId(n): Address(f"m{n}:raft") for n in range(1, voters + 1)})
+
+
 def entry(index: int, term: int) -> Entry:
     return Entry(index, term, int(EntryKind.COMMAND), f"{index} of term {term}".encode())
 
@@ -50,8 +57,15 @@ def noop(index: int, term: int) -> Entry:
     return Entry(index, term, int(EntryKind.NOOP), b"")
 
 
-def snapshot_at(index: int, term: int, source: ReplicaId = ME) -> Snapshot:
-    return Snapshot(SnapshotId(GroupId(1), index, term, source), time_ms=0, bytes=100)
+def configured(index: int, term: int, configuration: Configuration) -> Entry:
+    return Entry(index, term, int(EntryKind.CONFIGURATION), encode(configuration))
+
+
+def snapshot_at(
+    index: int, term: int, source: ReplicaId = ME, configuration: Configuration | None = None
+) -> Snapshot:
+    id_ = SnapshotId(GroupId(1), index, term, source)
+    return Snapshot(id_, time_ms=0, bytes=100, configuration=configuration or group_of(3))
 
 
 def log_of(replica: Replica) -> list[Entry]:
@@ -126,17 +140,18 @@ def follower(
 ) -> Replica:
     """A replica just started from a disk with this log; its term is the log's, if not given."""
     base = base or EntryId(0, 0)
+    snapshot = snapshot_at(base.index, base.term, ME, group_of(voters)) if base.index else None
     log = Log(base, entries(terms, base.index + 1))
     return Replica(
         me,
-        [ReplicaId(number) for number in range(1, voters + 1)],
+        group_of(voters),
         log,
         HardState(log.last_term if term is None else term, voted_for),
         now_ms=0.0,
         draw=lambda: 0.5,
         timing=TIMING,
         limits=limits or Limits(),
-        snapshot=snapshot_at(base.index, base.term) if base.index else None,
+        snapshot=snapshot,
     )
 
 
@@ -153,7 +168,7 @@ def unsynced_candidate(
     """Candidate in ``term``; its vote for itself is not on disk yet."""
     replica = follower(terms, term=term - 1, voters=voters, limits=limits)
     timeout(replica)
-    for peer in replica.peers[: replica.quorum - 1]:
+    for peer in replica.peers[: voters // 2]:
         receive(replica, peer, VoteReply(term, True, pre_vote=True))
     return replica
 
@@ -173,7 +188,7 @@ def leader(
     """Leader of ``term``: ``terms`` and its no-op are in its log and on its disk; nobody has
     answered its first requests."""
     replica = candidate(terms, term=term, voters=voters, limits=limits)
-    for peer in replica.peers[: replica.quorum - 1]:
+    for peer in replica.peers[: voters // 2]:
         receive(replica, peer, VoteReply(term, True))
     persist(replica)
     return replica

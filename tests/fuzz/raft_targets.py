@@ -11,9 +11,11 @@ import msgspec
 from fuzz.target import Target, expect, framed, parts
 
 from quorate.base.codec import UNREADABLE, decode, encode
-from quorate.base.ids import GroupId, ReplicaId
+from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.configuration import Configuration, founding
 from quorate.raft.core.entries import NOBODY, Entry, EntryKind, HardState, Snapshot, SnapshotId
 from quorate.raft.core.events import (
+    Change,
     Compact,
     Event,
     PeerLost,
@@ -46,7 +48,15 @@ from quorate.raft.core.step import step
 from quorate.raft.core.validation import refusal
 from quorate.raft.messages import RaftMessages
 
-ME, TWO, THREE = ReplicaId(1), ReplicaId(2), ReplicaId(3)
+ME, TWO, THREE, FOUR = (ReplicaId(number) for number in range(1, 5))
+FOUNDING = founding({replica: Address(f"m{replica}:raft") for replica in (ME, TWO, THREE)})
+ADDRESSES = {**FOUNDING.addresses, FOUR: Address("m4:raft")}
+TARGETS_OF_CHANGES = [
+    Configuration(FOUNDING.voters, ADDRESSES, (FOUR,)),
+    founding({replica: ADDRESSES[replica] for replica in (ME, TWO, FOUR)}),
+    Configuration((TWO, FOUR), {replica: ADDRESSES[replica] for replica in (TWO, FOUR)}),
+]
+"""Four learns; it votes in place of Three; One, who is told all this, leaves."""
 GROUP = GroupId(1)
 Said: TypeAlias = tuple[int, Message]
 """Who says what."""
@@ -61,7 +71,7 @@ class Deceived:
         self.now_ms = 0.0
         self.replica = Replica(
             ME,
-            (ME, TWO, THREE),
+            FOUNDING,
             Log(),
             HardState(),
             now_ms=0.0,
@@ -72,9 +82,12 @@ class Deceived:
         self.committed: dict[int, Entry] = {}
         self.offered: Snapshot | None = None
         self.steps = 0
+        self.known = {TWO, THREE, FOUR}
+        """Whom it may speak to."""
 
     def hear(self, sender: ReplicaId, message: Message) -> bool:
         """Whether it was let through."""
+        self.known.add(sender)
         before = self._state()
         if refusal(self.replica, sender, message) is not None:
             expect(self._state() == before, "a message that was refused changed something")
@@ -84,7 +97,8 @@ class Deceived:
 
     def _state(self) -> tuple[Any, ...]:
         replica = self.replica
-        return (summary(replica), replica.round, replica.writes, len(replica.reads))
+        known = tuple(replica.configurations)
+        return (summary(replica), replica.round, replica.writes, len(replica.reads), known)
 
     def act(self, number: int) -> None:
         """Something that happens to a replica by itself."""
@@ -98,11 +112,14 @@ class Deceived:
             PeerLost(replica.leader if replica.leader != NOBODY else TWO),
             Compact(3),
             Persisted(max(0, replica.writes - 1)),
+            *map(Change, TARGETS_OF_CHANGES),
         ]
         term = replica.log.term(replica.commit_index)
         if term is not None and replica.commit_index:
-            taken = SnapshotId(GROUP, replica.commit_index, term, ME)
-            events.append(SnapshotTaken(Snapshot(taken, 5, 100)))
+            index = replica.commit_index
+            taken = SnapshotId(GROUP, index, term, ME)
+            members = replica.configuration_at(index)
+            events.append(SnapshotTaken(Snapshot(taken, 5, 100, members)))
         if self.offered is not None:
             events.append(SnapshotInstalled(self.offered))
             self.offered = None
@@ -118,8 +135,9 @@ class Deceived:
         check_state(replica)
         check_step(before, replica)
         self.offered = effects.install or self.offered
+        self.known.update(replica.configuration.members)
         for outgoing in effects.messages:
-            expect(outgoing.receiver in (TWO, THREE), "a message to nobody")
+            expect(outgoing.receiver in self.known - {ME}, "a message to nobody")
             decode(encode((int(ME), outgoing.message)), Said)
         self._remember()
 
@@ -154,6 +172,13 @@ def _entry(index: int, term: int) -> Entry:
     return Entry(index, term, int(EntryKind.COMMAND), b"entry %d of %d" % (index, term))
 
 
+_JOINED = TARGETS_OF_CHANGES[1]
+
+
+def _configured(index: int, configuration: Configuration) -> Entry:
+    return Entry(index, 1, int(EntryKind.CONFIGURATION), encode(configuration))
+
+
 def _scripts() -> list[list[int | Said]]:
     def say(message: Message, sender: ReplicaId = TWO) -> Said:
         return (int(sender), message)
@@ -169,7 +194,7 @@ def _scripts() -> list[list[int | Said]]:
         say(ReadReply(1, 2)),
         say(AppendRequest(2, 2, 1, 3, [_entry(3, 2), _entry(4, 2)], 1), THREE),
         1,
-        8,  # takes a snapshot
+        11,  # takes a snapshot
         6,
         say(TimeoutNow(2), THREE),
     ]
@@ -190,7 +215,7 @@ def _scripts() -> list[list[int | Said]]:
         say(AppendReply(1, False, 0, 1, 0, 1, 3)),
         say(AppendReply(1, True, 3, round=3)),
         say(AppendReply(1, False, 0, 2, 0, 2, 3), THREE),
-        8,
+        11,
         6,
         say(InstallReply(1, 3)),
         4,
@@ -201,16 +226,37 @@ def _scripts() -> list[list[int | Said]]:
         say(AppendReply(1, True, 2, round=1)),
         say(AppendReply(1, False, 0, 3, 0, 3, 1)),
     ]
-    offer = Snapshot(SnapshotId(GROUP, 9, 3, TWO), 5, 100)
+    offer = Snapshot(SnapshotId(GROUP, 9, 3, TWO), 5, 100, FOUNDING)
     install: list[int | Said] = [
         *follow[:5],
         say(InstallSnapshot(3, offer, 1)),
-        9,
+        11,  # has fetched it
         say(AppendRequest(3, 9, 3, 9, [_entry(10, 3)], 2)),
         1,
         say(AppendRequest(3, 5, 2, 9, [_entry(index, 3) for index in range(6, 12)], 2)),
     ]
-    return [follow, lead, answered, install]
+
+    def all_have(index: int) -> list[int | Said]:
+        reply = AppendReply(1, True, index)
+        return [1, *[say(reply, member) for member in (TWO, THREE, FOUR)]]
+
+    changes: list[int | Said] = [*lead[:8], 8, *all_have(4)]
+    changes += [9, *all_have(5), *all_have(6)]
+    changes += [10, *all_have(7), *all_have(8), 0]
+    told = [
+        _configured(index, target)
+        for index, target in enumerate((FOUNDING.towards(_JOINED), _JOINED, FOUNDING), 1)
+    ]
+    follow_changes: list[int | Said] = [
+        say(AppendRequest(1, 0, 0, 0, told, 1), FOUR),
+        1,
+        say(AppendRequest(2, 1, 1, 1, [_entry(2, 2)], 1)),  # two of them are replaced
+        0,
+        say(InstallSnapshot(3, msgspec.structs.replace(offer, configuration=_JOINED), 1), THREE),
+        11,
+        0,
+    ]
+    return [follow, lead, answered, install, changes, follow_changes]
 
 
 def _seeds() -> list[bytes]:

@@ -15,7 +15,8 @@ from quorate.base.errors import (
     ProtocolError,
     Unavailable,
 )
-from quorate.base.ids import GroupId, ReplicaId
+from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.configuration import founding
 from quorate.raft.core.entries import Snapshot, SnapshotId
 from quorate.raft.snapshots import SnapshotStore
 from quorate.raft.snapshots.format import Encoder
@@ -23,13 +24,14 @@ from quorate.raft.snapshots.names import Kind, parse_name, path_of
 
 ID = SnapshotId(GroupId(1), 9, 3, ReplicaId(2))
 TIME_MS = 77
+MEMBERS = founding({ReplicaId(n): Address(f"m{n}:raft") for n in (1, 2, 3)})
 CONTENT = [b"first block", b"second", b"x" * 900]
 _loop = asyncio.new_event_loop()
 
 
 def _whole() -> bytes:
     encoder = Encoder()
-    blocks = [encoder.header(ID, TIME_MS), *map(encoder.block, CONTENT), encoder.end()]
+    blocks = [encoder.header(ID, TIME_MS, MEMBERS), *map(encoder.block, CONTENT), encoder.end()]
     return b"".join(blocks)
 
 
@@ -87,7 +89,7 @@ async def _fetch(offer: Snapshot, left: list[bytes], answers: Iterator[bytes]) -
 
 def _receive_seeds() -> list[bytes]:
     whole = _whole()
-    offer = encode(Snapshot(ID, TIME_MS, len(whole)))
+    offer = encode(Snapshot(ID, TIME_MS, len(whole), MEMBERS))
     return [
         framed([offer, b"", whole]),
         framed([offer, whole[:200], whole[200:]]),

@@ -160,9 +160,11 @@ def test_match_index_is_the_highest_entry_known_to_be_replicated_and_never_goes_
         assert replica.progress[TWO].match_index == expected
 
 
-def test_a_server_is_one_of_its_group() -> None:
-    """Raft figure 2, State: messages of anybody else change nothing."""
+def test_a_server_hears_others_and_not_itself() -> None:
+    """Raft figure 2, State.  Who is not of the configuration that is known here is heard: without
+    its log, or our vote, nobody might ever lead (thesis §4.2.2)."""
     replica = follower(term=1)
-    for stranger in (FOUR, ME):
-        effects = receive(replica, stranger, append(9))
-        assert effects.messages == [] and replica.term == 1
+    assert receive(replica, ME, append(9)).messages == []
+    assert replica.term == 1
+    assert receive(replica, FOUR, append(9)).messages == [(FOUR, AppendReply(9, True))]
+    assert (replica.term, replica.leader) == (9, FOUR)

@@ -14,7 +14,7 @@ import pytest
 from raft_cluster import Counts, RandomCluster, Stepped
 from raft_hosts import Host
 from raft_properties import Figure3, LinearizableReads
-from raft_replicas import entries
+from raft_replicas import entries, group_of
 
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import HardState
@@ -136,18 +136,19 @@ def test_a_healed_cluster_elects_a_leader_and_brings_all_logs_together(seed: int
 
 # Each property fails where it must.
 
-VOTERS = [ReplicaId(1), ReplicaId(2)]
+GROUP = group_of(2)
+VOTERS = GROUP.voters
 
 
 def host_with(me: int, terms: list[int], role: Role, term: int, commit_index: int = 0) -> Host:
-    host = Host(ReplicaId(me), VOTERS, lambda: 0.5, state=HardState(term), log=entries(terms))
+    host = Host(ReplicaId(me), GROUP, lambda: 0.5, state=HardState(term), log=entries(terms))
     host.replica.role = role
     host.replica.commit_index = commit_index
     return host
 
 
 def seen(host: Host, before: Summary | None = None) -> Stepped:
-    return Stepped(host, Tick(), before or summary(Host(host.me, VOTERS, float).replica), [])
+    return Stepped(host, Tick(), before or summary(Host(host.me, GROUP, float).replica), [])
 
 
 def test_two_leaders_of_one_term_are_noticed() -> None:

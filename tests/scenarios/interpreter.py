@@ -32,7 +32,7 @@ from collections import deque
 from collections.abc import Callable
 
 from raft_hosts import Host, Letter
-from raft_replicas import entry
+from raft_replicas import entry, group_of
 
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import NOBODY, EntryKind, HardState
@@ -119,12 +119,12 @@ class Scenario:
                 self._states[replica] = HardState(int(values[0]), vote)
 
     def _start(self) -> None:
-        voters = [ReplicaId(number) for number in range(1, self._size + 1)]
-        for me in voters:
+        configuration = group_of(self._size)
+        for me in configuration.voters:
             terms = self._logs.get(me, [])
             self.hosts[me] = Host(
                 me,
-                voters,
+                configuration,
                 lambda: 0.5,
                 timing=Timing(),
                 limits=self._limits,

@@ -32,6 +32,7 @@ from quorate.base.errors import (
 )
 from quorate.base.ids import GROUP_NAMES, Address, GroupId, ReplicaId
 from quorate.base.machine import Meta
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import ENTRY_BYTES, Entry, EntryKind, Snapshot
 from quorate.raft.core.events import ReadReady
 from quorate.raft.core.replica import Replica, Role
@@ -196,6 +197,18 @@ class Group:
             if future in self._stepped_down:
                 self._stepped_down.remove(future)
 
+    @property
+    def configuration(self) -> Configuration:
+        """In force here: the latest in the log, committed or not."""
+        return self._replica.configuration
+
+    def change(self, target: Configuration) -> str | None:
+        """Begin to change the members to ``target``, unless they are that; what must be waited for
+        first, if anything.  ``changes.py`` brings a change to its end."""
+        if self._replica.configuration == target:
+            return "the change is not committed yet" if self._replica.unsettled else None
+        return self._driver.change(self.group, target)
+
     def status(self) -> GroupStatus:
         replica = self._replica
         return GroupStatus(
@@ -210,6 +223,8 @@ class Group:
             self._sessions.digest(),
             replica.log.base.index + 1,
             replica.snapshot.id.index if replica.snapshot is not None else 0,
+            replica.configuration,
+            {peer: progress.match_index for peer, progress in replica.progress.items()},
         )
 
     # Commands and queries come in.

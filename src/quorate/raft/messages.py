@@ -4,6 +4,7 @@ import msgspec
 
 from quorate.base.codec import Notice, Reply, Request
 from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import SnapshotId
 from quorate.raft.core.messages import Message
 
@@ -80,6 +81,9 @@ class GroupStatus(Reply):
     """Of the entries that are still in the log."""
     snapshot_index: int = 0
     """What the newest snapshot on this disk stands for; 0 if there is none."""
+    configuration: Configuration | None = None
+    match_indexes: dict[ReplicaId, int] = msgspec.field(default_factory=dict)
+    """How far each other member's log is known to equal the leader's; empty if this is none."""
 
 
 class GroupStatuses(Reply):
@@ -88,3 +92,26 @@ class GroupStatuses(Reply):
 
 class AskStatus(Request[GroupStatuses], tag="raft.status.1"):
     """The state of every replica of the process that is asked."""
+
+
+class Members(msgspec.Struct, array_like=True, frozen=True):
+    """Who is to belong to a group."""
+
+    voters: tuple[ReplicaId, ...]
+    addresses: dict[ReplicaId, Address]
+    """Of all of them."""
+    learners: tuple[ReplicaId, ...] = ()
+
+
+class AskMembers(Request[Configuration], tag="raft.members.1"):
+    """Who belongs to ``group``, by its leader."""
+
+    group: GroupId
+
+
+class ChangeMembers(Request[Configuration], tag="raft.change_members.1"):
+    """Make ``members`` those of ``group`` (raft/changes.py); the leader answers when that is so.
+    Asking again goes on where the change stands."""
+
+    group: GroupId
+    members: Members

@@ -40,11 +40,15 @@ class RaftNode:
     """Opens the node's log and runs a replica of every group from it."""
 
     def __init__(
-        self, driver: Driver, groups: dict[GroupId, Group], snapshots: SnapshotStore
+        self,
+        world: World,
+        driver: Driver,
+        groups: dict[GroupId, Group],
+        snapshots: SnapshotStore,
     ) -> None:
         self._driver = driver
         self.groups = groups
-        self.server = RaftServer(driver, groups, snapshots)
+        self.server = RaftServer(world, driver, groups, snapshots)
 
     @staticmethod
     async def start(
@@ -98,7 +102,7 @@ class RaftNode:
                 world, driver, group, sessions, replica, addresses, store, rpc, observer
             )
         rpc.lost = driver.connection_lost
-        return RaftNode(driver, groups, store)
+        return RaftNode(world, driver, groups, store)
 
     async def hand_over(self, *, timeout_ms: float) -> None:
         """Before an orderly stop: let others lead what this node leads, so that nobody has to

@@ -1,18 +1,22 @@
 """The RPC doors of a process that holds replicas."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from quorate.base.codec import Notice, Request
 from quorate.base.errors import BadInput, NotFound, ProtocolError
 from quorate.base.ids import GroupId
+from quorate.raft.changes import change_members
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.driver import Driver
 from quorate.raft.group import Group
 from quorate.raft.messages import (
     MAX_PROPOSED,
     Ask,
+    AskMembers,
     AskStatus,
+    ChangeMembers,
     GroupStatuses,
     Propose,
     RaftMessages,
@@ -24,14 +28,23 @@ from quorate.raft.snapshots import SnapshotStore
 from quorate.rpc.answer import Answer
 from quorate.rpc.handshake import Identity
 from quorate.rpc.server import Bulk, Call, Handler
+from quorate.runtime.ports import World
+
+MAX_CHANGE_MS = 60_000.0
+"""How long one call waits for a change; who wants it done asks again."""
 
 
 class RaftServer:
     """Answers for the groups of one process; its tables go to the process's ``RpcServer``."""
 
     def __init__(
-        self, driver: Driver, groups: Mapping[GroupId, Group], snapshots: SnapshotStore
+        self,
+        world: World,
+        driver: Driver,
+        groups: Mapping[GroupId, Group],
+        snapshots: SnapshotStore,
     ) -> None:
+        self._world = world
         self._driver = driver
         self._groups = groups
         self._snapshots = snapshots
@@ -40,6 +53,8 @@ class RaftServer:
             Ask: self._ask,
             AskStatus: self._status,
             ReadSnapshot: self._read_snapshot,
+            AskMembers: self._members,
+            ChangeMembers: self._change_members,
         }
         self.notices: dict[type[Notice], Callable[[Any, Identity], None]] = {
             RaftMessages: self._receive
@@ -60,6 +75,18 @@ class RaftServer:
 
     def _status(self, request: AskStatus, call: Call) -> GroupStatuses:
         return GroupStatuses([group.status() for group in self._groups.values()])
+
+    def _members(self, request: AskMembers, call: Call) -> Configuration:
+        group = self._group(request.group)
+        group.require_leader()
+        return group.configuration
+
+    def _change_members(
+        self, request: ChangeMembers, call: Call
+    ) -> Coroutine[Any, Any, Configuration]:
+        group = self._group(request.group)
+        timeout_ms = min(call.remaining_ms, MAX_CHANGE_MS)
+        return change_members(self._world, group, request.members, timeout_ms=timeout_ms)
 
     def _read_snapshot(self, request: ReadSnapshot, call: Call) -> Bulk:
         self._require_replica(call.peer)

@@ -23,9 +23,11 @@ from quorate.node.bootstrap import (
     new_cluster_id,
 )
 from quorate.node.roles import ROLES, Setting
+from quorate.raft.changes import change_members
 from quorate.raft.client import GroupClient
 from quorate.raft.core.configuration import founding
 from quorate.raft.core.settings import Limits, Timing
+from quorate.raft.messages import Members
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.wal import Wal
 from quorate.rpc.client import RpcClient
@@ -118,6 +120,12 @@ class Cluster(ABC):
         """Have the leader of ``group`` hand over to another; whether there is one to be told."""
         return False
 
+    def change_members(
+        self, group: GroupId, voters: Sequence[str], learners: Sequence[str], timeout_ms: float
+    ) -> bool:
+        """Have the members of ``group`` changed; whether there is anybody to be told."""
+        return False
+
     def rpc(self, world: World) -> RpcClient:
         """What a client process calls with."""
         return RpcClient(world, Identity(self.cluster, NodeId(0), "client"))
@@ -149,17 +157,22 @@ class RaftCluster(Cluster):
         nodes: int,
         groups: int = 1,
         *,
+        founders: int | None = None,
         timing: Timing | None = None,
         limits: Limits | None = None,
         machine: Callable[[], StateMachine] = Lists,
     ) -> None:
+        """The first ``founders`` of the nodes (default: all) are voters of all groups from the
+        beginning; the others hold replicas that nobody knows yet."""
         numbers = [GroupId(number) for number in range(1, groups + 1)]
         super().__init__(simulation, CLUSTER, names_of(nodes), numbers, ["raft"])
+        self._founders = self.names[:founders]
         self._timing = timing
         self._limits = limits
         self._machine = machine
         self.raft_nodes: dict[str, RaftNode] = {}
         """What the latest ``raft`` process of each machine runs, once it has opened its log."""
+        self._worlds: dict[str, World] = {}
 
     def start_client(self, name: str, work: ClientWork) -> SimulatedProcess:
         """A process on a machine of its own, with a client for each group."""
@@ -187,8 +200,32 @@ class RaftCluster(Cluster):
         self.processes(name)[0].run(self.simulation.loop.create_task, hand_over())
         return True
 
+    def change_members(
+        self, group: GroupId, voters: Sequence[str], learners: Sequence[str], timeout_ms: float
+    ) -> bool:
+        """Have the leader of ``group`` change its members to those on these nodes; whether there is
+        one to be told."""
+        name = self.leader(group)
+        if name is None:
+            return False
+        leader = self.raft_nodes[name].groups[group]
+        world = self._worlds[name]
+        wanted = Members(
+            tuple(replica_id(group, voter) for voter in voters),
+            {replica_id(group, other): address(other) for other in (*voters, *learners)},
+            tuple(replica_id(group, learner) for learner in learners),
+        )
+
+        async def change() -> None:
+            with suppress(QuorateError):  # it does not lead any more, or there was no time
+                await change_members(world, leader, wanted, timeout_ms=timeout_ms)
+
+        self.processes(name)[0].run(self.simulation.loop.create_task, change())
+        return True
+
     def _main(self, name: str, role: str) -> Main:
         async def main(world: World) -> None:
+            self._worlds[name] = world
             identity = Identity(CLUSTER, node_id(name), role)
             rpc = self._raft_rpc(world, identity)
             node = self.raft_nodes[name] = await RaftNode.start(
@@ -209,7 +246,7 @@ class RaftCluster(Cluster):
         return main
 
     def _membership(self, group: GroupId, name: str) -> Membership:
-        addresses = {replica_id(group, other): address(other) for other in self.names}
+        addresses = {replica_id(group, other): address(other) for other in self._founders}
         return Membership(replica_id(group, name), founding(addresses))
 
 

@@ -434,7 +434,7 @@ def test_replicas_messages_are_taken_from_replicas_of_the_cluster_alone() -> Non
             raise AssertionError("it came through")
 
     driver: Any = Deaf()
-    take = RaftServer(driver, {}, driver).notices[RaftMessages]
+    take = RaftServer(driver, driver, {}, driver).notices[RaftMessages]
     for role, cluster in (("client", CLUSTER), ("worker", CLUSTER), ("raft", "")):
         with pytest.raises(ProtocolError, match="which is none"):
             take(RaftMessages([]), Identity(cluster, NodeId(2), role))  # type: ignore[arg-type]

@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from raft_replicas import ME, THREE, TWO, append, entries, follower
+from raft_replicas import FOUR, ME, THREE, TWO, append, configured, entries, follower, group_of
 
 from quorate.base.codec import decode, encode
 from quorate.base.errors import DiskFailed, ProtocolError
 from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
+from quorate.raft.core.configuration import founding
 from quorate.raft.core.entries import Entry, Snapshot
 from quorate.raft.core.events import ReadReady
 from quorate.raft.core.messages import (
@@ -61,14 +62,16 @@ class Desk:
         self.replicas = list(replicas)
         self.sent: list[tuple[float, Message]] = []
         self.notices: list[RaftMessages] = []
+        self.addressed: list[Address] = []
         self.driver = Driver(world, wal, self._notify)
         for group, replica in zip(GROUPS, replicas, strict=False):
-            addresses = {voter: Address(f"m{voter}:raft") for voter in replica.voters}
+            addresses = dict(replica.configuration.addresses)
             self.driver.host(group, replica, addresses, Owner())
         self.began_ms = world.clock.monotonic_ms()
 
     def _notify(self, address: Address, notice: RaftMessages) -> None:
         self.notices.append(notice)
+        self.addressed.append(address)
         at_ms = self.world.clock.monotonic_ms() - self.began_ms
         self.sent += [(at_ms, envelope.message) for envelope in notice.envelopes]
 
@@ -400,11 +403,38 @@ def test_messages_for_a_replica_that_is_not_here_are_dropped() -> None:
     async def scenario(desk: Desk) -> None:
         desk.hear(append(1, new=[1]), group=GroupId(7))
         desk.driver.receive(RaftMessages([Envelope(GROUPS[0], TWO, THREE, append(1, new=[1]))]))
-        with pytest.raises(ProtocolError, match="99 is no peer of replica 1"):
-            desk.hear(append(1, new=[1]), sender=ReplicaId(99))
+        with pytest.raises(ProtocolError, match="1 is the name of this replica itself"):
+            desk.hear(append(1, new=[1]), sender=ME)
         await desk.pass_ms(2 * SYNC_MS)
         assert desk.sent == []
         assert desk.replicas[0].log.last_index == 0
+
+    play(scenario)
+
+
+def test_who_is_not_known_here_is_heard_and_answered_once_its_address_is() -> None:
+    """A leader may be of a configuration that only it can tell of (thesis §4.2.2)."""
+    group = founding({**group_of(3).addresses, FOUR: Address("m4:raft")})
+
+    async def scenario(desk: Desk) -> None:
+        desk.hear(append(1), sender=FOUR)
+        await desk.pass_ms(2 * SYNC_MS)
+        assert desk.replicas[0].leader == FOUR
+        assert desk.addressed == []
+        desk.hear(AppendRequest(1, 0, 0, 0, [configured(1, 1, group)]), sender=FOUR)
+        await desk.pass_ms(2 * SYNC_MS)
+        assert desk.addressed == ["m4:raft"]
+        assert desk.take() == [AppendReply(1, True, match_index=1)]
+
+    play(scenario)
+
+
+def test_who_has_left_the_group_is_still_answered() -> None:
+    async def scenario(desk: Desk) -> None:
+        leaves = configured(1, 1, founding({ME: Address("m1:raft")}))
+        desk.hear(AppendRequest(1, 0, 0, 0, [leaves]))
+        await desk.pass_ms(2 * SYNC_MS)
+        assert desk.addressed == ["m2:raft"]
 
     play(scenario)
 

@@ -23,10 +23,9 @@ from raft_replicas import (
     unsynced_candidate,
 )
 
-from quorate.base.check import Bug
 from quorate.raft.core.entries import NOBODY, HardState
 from quorate.raft.core.events import Effects, PeerLost, Persisted, Tick
-from quorate.raft.core.messages import VoteReply, VoteRequest
+from quorate.raft.core.messages import AppendReply, VoteReply, VoteRequest
 from quorate.raft.core.replica import Replica, Role
 
 TIMEOUT_MS = TIMING.election_timeout_ms
@@ -267,6 +266,12 @@ def test_timeouts_differ_from_election_to_election() -> None:
     assert seen == pytest.approx([600, 750, 900, 1050, 1199.4])
 
 
-def test_a_replica_of_another_group_is_a_bug() -> None:
-    with pytest.raises(Bug, match="not of its own group"):
-        follower(me=FOUR)
+def test_a_replica_that_does_not_know_itself_among_the_members_waits_to_be_told() -> None:
+    """It joins a group that was founded without it."""
+    replica = follower(me=FOUR)
+    for _ in range(3):
+        assert timeout(replica).messages == []
+    assert (replica.role, replica.term) == (Role.FOLLOWER, 0)
+    assert receive(replica, TWO, append(1, new=[1])).messages == [
+        (TWO, AppendReply(1, True, match_index=1))
+    ]

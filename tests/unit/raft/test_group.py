@@ -73,7 +73,7 @@ class Desk:
         self.replica.reset_election_timer(world.clock.monotonic_ms())
         self.sent: list[Envelope] = []
         self.driver = Driver(world, wal, lambda _, notice: self.sent.extend(notice.envelopes))
-        addresses = {voter: Address(f"m{voter}:raft") for voter in self.replica.voters}
+        addresses = dict(self.replica.configuration.addresses)
         rpc = RpcClient(world, Identity(CLUSTER, NodeId(1), "raft"))
         sessions = SessionMachine(self.machine)
         self.group = Group(world, self.driver, GROUP, sessions, self.replica, addresses, store, rpc)

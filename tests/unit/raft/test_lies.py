@@ -2,11 +2,13 @@
 
 import msgspec
 import pytest
-from fuzz.raft_targets import GROUP, ME, THREE, TWO, Deceived
+from fuzz.raft_targets import FOUNDING, GROUP, ME, THREE, TWO, Deceived
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quorate.base.ids import ReplicaId
+from quorate.base.codec import encode
+from quorate.base.ids import Address, ReplicaId
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import Entry, Snapshot, SnapshotId
 from quorate.raft.core.messages import (
     AppendReply,
@@ -24,11 +26,38 @@ from quorate.raft.core.messages import (
 NUMBERS = st.integers(0, 9) | st.sampled_from((100, (1 << 62) - 1))
 """Few and small, so that lies are about what there is."""
 TERMS = st.integers(0, 4)
+ADDRESSES = st.sampled_from((Address("m1:raft"), Address("elsewhere")))
+IDS = st.lists(st.integers(0, 7).map(ReplicaId), max_size=4).map(tuple)
+CONFIGURATIONS = st.builds(
+    Configuration,
+    IDS,
+    st.dictionaries(st.integers(0, 7).map(ReplicaId), ADDRESSES, max_size=5),
+    IDS,
+    IDS,
+)
+"""Hardly one of them can be."""
+POSSIBLE = st.builds(
+    lambda voters, others, joint: (
+        Configuration(tuple(voters), dict.fromkeys(voters | others, Address("m")), tuple(others))
+        if not joint
+        else Configuration(
+            tuple(voters), dict.fromkeys(voters | others, Address("m")), (), tuple(others)
+        )
+    ),
+    st.sets(st.integers(1, 7).map(ReplicaId), min_size=1, max_size=4),
+    st.sets(st.integers(8, 9).map(ReplicaId), max_size=2),
+    st.booleans(),
+)
 ENTRIES = st.lists(st.builds(Entry, NUMBERS, TERMS, st.integers(0, 2), st.binary(max_size=2)))
 RUNS = st.builds(
-    lambda first, terms: [Entry(first + at, term, 1, b"run") for at, term in enumerate(terms)],
+    lambda first, terms, kinds, configurations: [
+        Entry(first + at, term, kind, encode(members) if kind == 2 else b"run")
+        for at, (term, kind, members) in enumerate(zip(terms, kinds, configurations, strict=False))
+    ],
     st.integers(1, 6),
     st.lists(TERMS, max_size=4).map(sorted),
+    st.lists(st.sampled_from((1, 1, 2)), min_size=4),
+    st.lists(POSSIBLE, min_size=4, max_size=4),
 )
 """Entries that at least follow each other."""
 SNAPSHOTS = st.builds(
@@ -36,6 +65,7 @@ SNAPSHOTS = st.builds(
     st.builds(SnapshotId, st.just(GROUP), NUMBERS, TERMS, st.sampled_from((ME, TWO, THREE))),
     NUMBERS,
     NUMBERS,
+    POSSIBLE | CONFIGURATIONS,
 )
 
 
@@ -95,7 +125,7 @@ def replay(script: list[object], lease: bool) -> Deceived:
 @given(
     st.booleans(),
     st.sampled_from(([], LED, FOLLOWED)),
-    st.lists(st.integers(0, 10) | st.tuples(SENDERS, MESSAGES), max_size=25),
+    st.lists(st.integers(0, 12) | st.tuples(SENDERS, MESSAGES), max_size=25),
 )
 def test_no_lie_breaks_a_replica_or_changes_what_is_committed(
     lease: bool, script: list[object], said: list[int | tuple[ReplicaId, Message]]
@@ -115,11 +145,18 @@ def an_append(**changes: object) -> AppendRequest:
 
 def a_snapshot(**changes: object) -> InstallSnapshot:
     honest = SnapshotId(GROUP, 9, 1, TWO)
-    return InstallSnapshot(1, Snapshot(msgspec.structs.replace(honest, **changes), 5, 100), 2)
+    return offer(msgspec.structs.replace(honest, **changes))
+
+
+def offer(id: SnapshotId, term: int = 1, configuration: Configuration = FOUNDING) -> Message:
+    return InstallSnapshot(term, Snapshot(id, 5, 100, configuration), 2)
+
+
+def a_configuration(data: bytes) -> AppendRequest:
+    return an_append(entries=[Entry(5, 1, 2, data)])
 
 
 TO_A_FOLLOWER: dict[str, tuple[ReplicaId, Message]] = {
-    "from nobody of the group": (ReplicaId(7), an_append()),
     "from itself": (ME, an_append()),
     "a second leader of one term": (THREE, an_append()),
     "a gap between entries": (TWO, an_append(entries=[Entry(6, 1, 1, b"x")])),
@@ -138,11 +175,30 @@ TO_A_FOLLOWER: dict[str, tuple[ReplicaId, Message]] = {
     "a snapshot of a later term": (TWO, a_snapshot(term=2)),
     "a snapshot against a committed entry": (
         TWO,
-        InstallSnapshot(3, Snapshot(SnapshotId(GROUP, 2, 2, TWO), 5, 100), 1),
+        offer(SnapshotId(GROUP, 2, 2, TWO), 3),
     ),
     "a snapshot that goes back in terms": (
         TWO,
-        InstallSnapshot(3, Snapshot(SnapshotId(GROUP, 9, 0, TWO), 5, 100), 1),
+        offer(SnapshotId(GROUP, 9, 0, TWO), 3),
+    ),
+    "a configuration that is none": (TWO, a_configuration(b"none")),
+    "a configuration of nobody": (TWO, a_configuration(encode(Configuration((), {})))),
+    "a configuration without an address": (TWO, a_configuration(encode(Configuration((ME,), {})))),
+    "a configuration with more than is known": (
+        TWO,
+        a_configuration(encode([*msgspec.structs.astuple(FOUNDING), 5])),
+    ),
+    "a snapshot of nobody": (
+        TWO,
+        offer(SnapshotId(GROUP, 9, 1, TWO), 1, Configuration((), {})),
+    ),
+    "a snapshot of a learner that votes": (
+        TWO,
+        offer(
+            SnapshotId(GROUP, 9, 1, TWO),
+            1,
+            msgspec.structs.replace(FOUNDING, learners=(TWO,)),
+        ),
     ),
 }
 TO_A_LEADER: dict[str, tuple[ReplicaId, Message]] = {
@@ -171,7 +227,11 @@ def test_what_is_only_late_or_lost_is_not_called_a_lie() -> None:
     assert follower.hear(TWO, FOLLOWED[0][1])  # late
     assert follower.hear(THREE, VoteRequest(2, 4, 1))
     assert follower.hear(TWO, an_append())  # of a term that is over
+    stranger = ReplicaId(7)  # who may be of a configuration that is not known here
+    assert follower.hear(stranger, VoteRequest(3, 4, 1))
+    assert follower.hear(stranger, an_append(term=3))
     leader = replay(LED, False)
+    assert leader.hear(stranger, AppendReply(1, True, 1, round=1))
     assert leader.hear(THREE, VoteReply(1, False))
     assert leader.hear(TWO, AppendReply(0, False))
     assert leader.hear(TWO, AppendReply(1, False, 0, 1, 0, 1))

@@ -201,7 +201,7 @@ def test_a_voter_that_starts_again_waits_out_a_lease_it_may_have_granted() -> No
     fresh = follower([1], term=1)
     replica = Replica(
         ME,
-        fresh.voters,
+        fresh.configuration,
         fresh.log,
         fresh.hard_state,
         now_ms=5_000.0,

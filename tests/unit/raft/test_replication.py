@@ -11,6 +11,7 @@ from raft_replicas import (
     accept,
     append,
     follower,
+    group_of,
     leader,
     log_of,
     noop,
@@ -297,7 +298,7 @@ def test_durable_is_what_is_on_disk_whatever_the_disk_is_behind() -> None:
         append(4, (2, 3), [4, 4]),
     ]
     for cuts in range(1 << 4):
-        host = Host(TWO, [ME, TWO, THREE], lambda: 0.5)
+        host = Host(TWO, group_of(3), lambda: 0.5)
         for number, request in enumerate(requests_):
             host.take(Receive(ME if number % 2 else THREE, request), 0.0)
             if cuts >> number & 1:

@@ -29,7 +29,8 @@ class Queue:
 def propose(commands: list[bytes], group: GroupId = GROUP) -> list[tuple[list[bytes], Any]]:
     """What is passed on; it must be passed on with the answer that the caller waits for."""
     queue = Queue()
-    server = RaftServer(cast(Any, None), {GROUP: cast(Any, queue)}, cast(Any, None))
+    nothing = cast(Any, None)
+    server = RaftServer(nothing, nothing, {GROUP: cast(Any, queue)}, nothing)
     answer = server.requests[Propose](Propose(group, commands), CALL)
     assert all(given is answer for _, given in queue.taken)
     return queue.taken

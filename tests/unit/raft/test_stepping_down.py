@@ -12,6 +12,7 @@ from raft_replicas import (
     TWO,
     accept,
     append,
+    group_of,
     leader,
     receive,
     take,
@@ -162,8 +163,8 @@ def test_it_follows_the_next_leader() -> None:
 class Group:
     def __init__(self, seed: int, voters: int) -> None:
         draw = Random(seed).random
-        ids = [ReplicaId(number) for number in range(1, voters + 1)]
-        self.hosts = {me: Host(me, ids, draw, timing=TIMING) for me in ids}
+        group = group_of(voters)
+        self.hosts = {me: Host(me, group, draw, timing=TIMING) for me in group.voters}
         self.cut: list[tuple[ReplicaId, ReplicaId]] = []
         self.now_ms = 0.0
         self._under_way: list[Letter] = []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from raft_cluster import Counts, RandomCluster
 from raft_replicas import (
@@ -11,8 +12,10 @@ from raft_replicas import (
     TWO,
     append,
     candidate,
+    configured,
     entries,
     follower,
+    group_of,
     leader,
     persist,
     receive,
@@ -20,8 +23,10 @@ from raft_replicas import (
     take,
 )
 
+from quorate.base.codec import encode
 from quorate.base.ids import ReplicaId
-from quorate.raft.core.entries import EntryId
+from quorate.raft.core.configuration import Configuration
+from quorate.raft.core.entries import Entry, EntryId, EntryKind
 from quorate.raft.core.events import Compact, SnapshotTaken
 from quorate.raft.core.messages import (
     AppendReply,
@@ -72,11 +77,25 @@ def a_candidate() -> Replica:
     return candidate([1, 1], term=3)
 
 
+def of_entry_five(data: bytes, term: int = 3) -> AppendRequest:
+    return AppendRequest(term, 4, term, 3, [Entry(5, term, int(EntryKind.CONFIGURATION), data)])
+
+
+NOBODYS = Configuration((), {})
 Make = Callable[[], Replica]
 
 LIES: list[tuple[str, Make, Message, ReplicaId]] = [
-    ("is no peer", behind_two, AppendReply(1, True), FOUR),
-    ("is no peer", behind_two, AppendReply(1, True), ME),
+    ("1 is the name of this replica itself", behind_two, AppendReply(1, True), ME),
+    # Configurations that cannot be.
+    ("entry 5 holds no configuration: ", behind_two, of_entry_five(b"?"), TWO),
+    ("a group without voters", behind_two, of_entry_five(encode(NOBODYS)), TWO),
+    ("a group without voters", behind_two, of_entry_five(encode(NOBODYS), term=2), THREE),
+    (
+        "a snapshot with a configuration that cannot be: a group without voters",
+        behind_two,
+        InstallSnapshot(3, msgspec.structs.replace(snapshot_at(9, 3), configuration=NOBODYS)),
+        TWO,
+    ),
     # Entries that do not follow each other.
     ("out of order", behind_two, AppendRequest(3, 4, 3, 3, entries([3], 6)), TWO),
     ("out of order", behind_two, AppendRequest(3, 4, 3, 3, entries([3], 4)), TWO),
@@ -141,6 +160,15 @@ TRUTHS: list[tuple[Make, Message, ReplicaId]] = [
     # What was cut is not known any more.
     (cut_behind_two, append(3, (0, 0), [1, 1, 2, 3]), TWO),
     (cut_behind_two, InstallSnapshot(3, snapshot_at(1, 1)), TWO),
+    # From who may be of a configuration that is not known here.
+    (behind_two, append(4, (4, 3), [4]), FOUR),
+    (behind_two, VoteRequest(5, 9, 5), FOUR),
+    (behind_two, InstallSnapshot(4, snapshot_at(9, 4)), FOUR),
+    (leading, AppendReply(3, True, 3, round=1), FOUR),
+    (leading, InstallReply(3, round=1), FOUR),
+    (a_candidate, VoteReply(3, True), FOUR),
+    (leading, ReadRequest(5), FOUR),
+    (behind_two, AppendRequest(3, 4, 3, 3, [configured(5, 3, group_of(5))]), TWO),
     # A leader of the same term, where none is known yet.
     (a_candidate, append(3, (2, 1), [3]), TWO),
     (lambda: follower([1], term=3), append(3, (1, 1)), THREE),

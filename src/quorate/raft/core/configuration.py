@@ -21,6 +21,8 @@ T = TypeVar("T", int, float)
 
 MAX_MEMBERS = 63
 """More would not make a group safer, and each costs its leader a copy of everything."""
+MAX_ADDRESS_BYTES = 200
+"""So that any configuration fits into the head of a snapshot (``snapshots/format.py``)."""
 
 
 class Configuration(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -58,18 +60,21 @@ class Configuration(msgspec.Struct, array_like=True, frozen=True, forbid_unknown
 
     def after(self) -> "Configuration":
         """C_new: what follows a joint configuration."""
-        members = {*self.voters, *self.learners}
-        addresses = {r: address for r, address in self.addresses.items() if r in members}
-        return Configuration(self.voters, addresses, self.learners)
+        return _of_members(Configuration(self.voters, self.addresses, self.learners))
 
     def towards(self, target: "Configuration") -> "Configuration":
         """What is to be appended so that ``target`` comes into force: itself if the voters stay the
         same, else the joint configuration that leads there."""
         if set(target.voters) == set(self.voters):
             return target
-        return Configuration(
-            target.voters, self.addresses | target.addresses, target.learners, self.voters
-        )
+        addresses = self.addresses | target.addresses
+        return _of_members(Configuration(target.voters, addresses, target.learners, self.voters))
+
+
+def _of_members(configuration: Configuration) -> Configuration:
+    """Without addresses of others."""
+    addresses = {member: configuration.addresses[member] for member in configuration.members}
+    return msgspec.structs.replace(configuration, addresses=addresses)
 
 
 def founding(addresses: Mapping[ReplicaId, Address]) -> Configuration:
@@ -89,10 +94,12 @@ def fault_of(configuration: Configuration) -> str | None:
         return "a group without voters decides nothing"
     if any(len(set(group)) != len(group) or min(group, default=1) < 1 for group in groups):
         return "a replica stands there twice, or has no id"
-    if set(configuration.learners) & set(configuration.electors):
+    if set(configuration.learners) & set(configuration.voters):  # old voters may become learners
         return "a replica is a learner and a voter"
     if len(configuration.members) > MAX_MEMBERS:
         return f"{len(configuration.members)} members; {MAX_MEMBERS} at most"
     if set(configuration.addresses) != set(configuration.members):
         return "not every member has an address"
+    if any(len(a.encode()) > MAX_ADDRESS_BYTES for a in configuration.addresses.values()):
+        return f"an address of more than {MAX_ADDRESS_BYTES} bytes"
     return None

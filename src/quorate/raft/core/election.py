@@ -22,6 +22,7 @@ def election_timeout(replica: Replica, now_ms: float, out: Effects) -> None:
     replica.become_follower(replica.term, NOBODY, now_ms, out)
     replica.reset_election_timer(now_ms)
     if not replica.is_elector:
+        sometimes("no campaign of who does not vote")
         return  # a learner, or removed, or not yet told of its group
     if replica.disk_stalls(now_ms):
         sometimes("no campaign while the disk stalls")
@@ -95,6 +96,8 @@ def vote_request(
     if request.term > replica.term:
         replica.become_follower(request.term, NOBODY, now_ms, out)
     granted = request.term == replica.term and replica.voted_for in (NOBODY, sender) and up_to_date
+    if granted and sender not in replica.configuration.electors:
+        sometimes("vote for a candidate of a later configuration")
     if granted:
         replica.become_follower(replica.term, replica.leader, now_ms, out)
         if replica.voted_for == NOBODY:

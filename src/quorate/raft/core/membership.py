@@ -10,6 +10,7 @@ Who is removed is told so before nobody speaks to it any more; if it did not hea
 leader's being alive keep it from disturbing anybody (§6, end; thesis §4.2.3).
 """
 
+from quorate.base.check import check
 from quorate.base.codec import encode
 from quorate.base.ids import ReplicaId
 from quorate.base.sometimes import sometimes
@@ -18,6 +19,7 @@ from quorate.raft.core.entries import NOBODY, EntryKind
 from quorate.raft.core.events import Effects
 from quorate.raft.core.messages import TimeoutNow
 from quorate.raft.core.progress import Mode, Progress
+from quorate.raft.core.reads import rounds_answered
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.core.replication import heartbeat_for, send_entries
 
@@ -43,8 +45,10 @@ def why_not(replica: Replica, target: Configuration, now_ms: float) -> str | Non
         return "another change is under way; wait until it is done"
     if replica.transfer_to != NOBODY:
         return "leadership is being handed over; try again"
-    if target.is_joint or (why := fault_of(target)) is not None:
-        return f"this cannot be a configuration: {why if not target.is_joint else 'it is joint'}"
+    if target.is_joint:
+        return "this cannot be a configuration: it is joint"
+    if (why := fault_of(target) or fault_of(current.towards(target))) is not None:
+        return f"this cannot be a configuration: {why}"
     new = [voter for voter in target.voters if voter not in current.voters]
     for voter in new:
         progress = replica.progress.get(voter)
@@ -74,12 +78,16 @@ def settle(replica: Replica, now_ms: float, out: Effects) -> None:
     """The latest configuration is committed: go on with the change, or end it."""
     configuration = replica.configuration
     if configuration.is_joint:
+        if replica.log.term(replica.unsettled) != replica.term:
+            sometimes("change ended by a later leader")
         _append(replica, configuration.after(), now_ms, out)
         return
     replica.unsettled = 0
     for peer in [peer for peer in replica.progress if peer not in configuration.members]:
         # Its last word: with this commit index it knows that it is not of the group any more.
         replica.send(peer, heartbeat_for(replica, replica.progress.pop(peer)), out)
+    # Fewer may be enough now, and who is left might say nothing any more.
+    rounds_answered(replica, now_ms, out)
     if replica.replica not in configuration.voters:
         sometimes("leader that removed itself steps down")
         replica.send(replica.successor, TimeoutNow(replica.term), out)
@@ -87,6 +95,7 @@ def settle(replica: Replica, now_ms: float, out: Effects) -> None:
 
 
 def _append(replica: Replica, configuration: Configuration, now_ms: float, out: Effects) -> None:
+    check(fault_of(configuration) is None, f"{configuration} cannot be")
     index = replica.log.last_index + 1
     data = encode(configuration)
     replica.append([replica.new_entry(EntryKind.CONFIGURATION, data, index)], now_ms, out)

@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 from quorate.base.check import Bug, check
 from quorate.base.ids import ReplicaId
+from quorate.base.sometimes import sometimes
 from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import (
     NOBODY,
@@ -199,6 +200,11 @@ class Replica:
         return self.replica in self.configuration.electors
 
     @property
+    def is_alone(self) -> bool:
+        """Its own vote is the only one that counts."""
+        return self.configuration.electors == (self.replica,)
+
+    @property
     def last_entry(self) -> EntryId:
         return EntryId(self.log.last_index, self.log.last_term)
 
@@ -221,8 +227,9 @@ class Replica:
             progress = self.progress[peer]
             return progress.match_index, progress.answered_ms
 
-        others = [voter for voter in self.configuration.voters if voter != self.replica]
-        return max(others, key=fitness)
+        voters, electors = self.configuration.voters, self.configuration.electors
+        others = [voter for voter in voters if voter != self.replica]
+        return max(others or [e for e in electors if e != self.replica], key=fitness)
 
     def disk_stalls(self, now_ms: float) -> bool:
         """A write has been under way for longer than a leader may be silent."""
@@ -274,7 +281,8 @@ class Replica:
         """Obey the latest configuration in the log, which ``entries`` may have changed (§6)."""
         known, first_index = self.configurations, entries[0].index
         while known[-1][0] >= first_index and len(known) > 1:
-            known.pop()  # what was appended there is replaced
+            sometimes("configuration replaced before it was committed")
+            known.pop()
         known += configurations_in(entries)
         self._obey(out)
 
@@ -313,9 +321,10 @@ class Replica:
         later: list[tuple[int, Configuration]] = []
         if self.log.term(base.index) == base.term:
             self.log.cut(base.index)
-            later = [(at, known) for at, known in self.configurations if at > base.index]
+            self.forget_configurations(base.index)
         else:
             self.log.reset(base)
+            self.configurations = [(base.index, snapshot.configuration)]
             self._unpersisted.clear()
             self.durable_index = 0
         self.durable_index = max(self.durable_index, base.index)

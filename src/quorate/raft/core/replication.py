@@ -43,7 +43,7 @@ def heartbeat(replica: Replica, now_ms: float, out: Effects) -> None:
     ):
         sometimes("leader without a majority steps down")
         replica.become_follower(replica.term, NOBODY, now_ms, out)
-    elif len(replica.configuration.electors) > 1 and replica.disk_stalls(now_ms):
+    elif not replica.is_alone and replica.disk_stalls(now_ms):
         sometimes("leader with a stalled disk steps down")
         replica.send(replica.successor, TimeoutNow(replica.term), out)
         replica.become_follower(replica.term, NOBODY, now_ms, out)
@@ -72,7 +72,7 @@ def broadcast(replica: Replica, now_ms: float, out: Effects) -> None:
 def number_round(replica: Replica, now_ms: float) -> None:
     """What is sent from now on proves more than what was sent before (``reads.py``)."""
     replica.round += 1
-    if len(replica.configuration.electors) > 1:
+    if not replica.is_alone:
         replica.rounds_sent.append((replica.round, now_ms))
 
 

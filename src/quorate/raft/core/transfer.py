@@ -37,6 +37,6 @@ def timeout_now(
 ) -> None:
     """The leader wants this follower to take over; no pre-vote, for it lives and knows."""
     current = message.term == replica.term and replica.leader in (sender, NOBODY)
-    if current and replica.role in (Role.FOLLOWER, Role.PRE_CANDIDATE):
+    if current and replica.is_elector and replica.role in (Role.FOLLOWER, Role.PRE_CANDIDATE):
         replica.by_transfer = True
         campaign(replica, now_ms, out)

@@ -14,6 +14,7 @@ from quorate.simulator.nemeses.faults import (
     NOISES,
     Ambush,
     AnyFault,
+    Change,
     Drift,
     FailedSync,
     FlippedBit,
@@ -36,7 +37,7 @@ BEGIN_MS = 500
 QUIET_MS = 2_000
 """Nothing begins so shortly before the faults end."""
 STORM_MS = 8_000
-WEIGHTS = {"kill": 5, "power loss": 4, "pause": 5, "transfer": 4, "full disk": 0.5}
+WEIGHTS = {"kill": 5, "power loss": 4, "pause": 5, "transfer": 4, "change": 6, "full disk": 0.5}
 """How often a kind is drawn; 1 for those that are not here."""
 
 
@@ -114,9 +115,26 @@ class _Drawing:
         if kind in NOISES:
             target = "" if rng.random() < 0.5 else self._target()
             return self._noise(kind, at_ms, rng.randint(300, 4_000), target)
+        if kind == "change":
+            return self._change(at_ms)
         if kind == "transfer":
             return self._transfer(at_ms)
         return self._of_machine(kind, at_ms)
+
+    def _change(self, at_ms: int) -> AnyFault:
+        """To members of whom those that are lost for ever are a minority."""
+        rng, names, lost = self._rng, self._options.names, self._options.lost
+        healthy = [name for name in names if name not in lost]
+        chosen = rng.sample(healthy, rng.randint(1, len(healthy)))
+        spoiled = rng.sample(lost, min(len(lost), (len(chosen) - 1) // 2))
+        rest = [name for name in names if name not in chosen and name not in spoiled]
+        return Change(
+            at_ms=at_ms,
+            for_ms=rng.randint(1_000, 4_000),
+            group=rng.randint(1, self._options.groups),
+            voters=tuple(sorted(chosen + spoiled)),
+            learners=tuple(sorted(rng.sample(rest, rng.randint(0, len(rest))))),
+        )
 
     def _transfer(self, at_ms: int) -> AnyFault:
         rng = self._rng

@@ -193,6 +193,14 @@ class Transfer(Fault, frozen=True, tag="transfer"):
     """So soon it hears no other node any more, and so not that another leads; 0: it does."""
 
 
+class Change(Fault, frozen=True, tag="change"):
+    """The leader of a group is told to change its members; as little a fault as a transfer."""
+
+    group: int
+    voters: tuple[str, ...]
+    learners: tuple[str, ...] = ()
+
+
 AnyFault: TypeAlias = (
     Partition
     | Noise
@@ -209,6 +217,7 @@ AnyFault: TypeAlias = (
     | Storm
     | Ambush
     | Transfer
+    | Change
 )
 Schedule: TypeAlias = tuple[AnyFault, ...]
 
@@ -230,6 +239,7 @@ KINDS = (
     "storm",
     "ambush",
     "transfer",
+    "change",
 )
 KINDS_FOR_EVER = ("partition (one way)", "kill", "failed sync", "flipped bit")
 """Those that may never end, where they hit a minority."""

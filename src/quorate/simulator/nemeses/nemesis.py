@@ -24,6 +24,7 @@ from quorate.simulator.nemeses.ambush import Lurking
 from quorate.simulator.nemeses.faults import (
     Ambush,
     AnyFault,
+    Change,
     Drift,
     FailedSync,
     FlippedBit,
@@ -119,6 +120,8 @@ class Nemesis:
             return self._partition(fault)
         if isinstance(fault, Transfer):
             return self._transfer(fault)
+        if isinstance(fault, Change):
+            return self._change(fault)
         if isinstance(fault, Ambush):
             return self._ambush(fault)
         if isinstance(fault, Kill) and fault.target == "all":
@@ -303,6 +306,16 @@ class Nemesis:
         if fault.deaf_after_ms:
             self.later(fault.deaf_after_ms, deafen)
         return undo
+
+    def _change(self, fault: Change) -> Undo | None:
+        names, group = self._cluster.names, GroupId(fault.group)
+        voters = [name for name in fault.voters if name in names]
+        learners = [name for name in fault.learners if name in names]
+        timeout_ms = float(fault.for_ms or 0)
+        if not voters or group not in self._cluster.groups:
+            return None
+        told = self._cluster.change_members(group, voters, learners, timeout_ms)
+        return _nothing if told else None
 
     def _storm(self, fault: Storm, hub: str) -> Undo:
         rng = self._source(fault)

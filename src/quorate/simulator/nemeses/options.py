@@ -22,7 +22,7 @@ KINDS_FOR_NODES = tuple(
     if kind
     not in (
         *("storm", "ambush", "flipped bit", "failed sync", "full disk", "jump", "delay"),
-        "transfer",
+        *("transfer", "change"),
     )
 )
 """Of whole nodes every promise is judged, also those that a lost disk would break."""
@@ -33,6 +33,8 @@ class Options(msgspec.Struct, frozen=True):
     """Times in virtual ms."""
 
     nodes: int
+    founders: int
+    """So many of the nodes are voters from the beginning."""
     groups: int
     clients: int
     delay_ms: tuple[float, float]
@@ -87,8 +89,11 @@ def draw_options(
     stays_lost = rng.random() < 0.6 and any(kind in KINDS_FOR_EVER for kind in kinds)
     storm = "storm" in kinds
     groups = rng.choice((1, 1, 2, 3))
+    # Not so few that those who are lost for ever could be half of them.
+    founders = rng.randint(2 * len(lost) + 1 if stays_lost else 1, nodes)
     return Options(
         nodes=nodes,
+        founders=founders if "change" in kinds else nodes,
         groups=groups,
         clients=max(2 * groups, rng.randint(2, 5)),
         delay_ms=(10.0, 60.0) if storm else rng.choice(((0.1, 1.0), (0.5, 5.0), (1.0, 25.0))),
@@ -112,9 +117,11 @@ def draw_for_nodes(
 ) -> Options:
     """For whole nodes: their processes die alone as well, and clients are cut off, too."""
     clients = rng.randint(3, 4)
+    nodes = rng.choice((3, 3, 3, 5))
     users = (*(f"c{number}" for number in range(1, clients + 1)), "counter", "watcher")
     return Options(
-        nodes=rng.choice((3, 3, 3, 5)),
+        nodes=nodes,
+        founders=nodes,
         groups=2,
         clients=clients,
         delay_ms=rng.choice(((0.1, 1.0), (0.5, 5.0))),

@@ -32,6 +32,7 @@ def _groups(
         simulation,
         options.nodes,
         options.groups,
+        founders=options.founders,
         timing=options.timing,
         limits=options.limits,
         machine=machine,

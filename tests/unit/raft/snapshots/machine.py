@@ -4,12 +4,14 @@ import random
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, NoReturn, TypeVar, cast
 
+from raft_replicas import group_of
 from unit.raft.wal.machine import Machine as LogMachine
 from unit.raft.wal.machine import ProcessKilled
 
+from quorate.base.codec import encode
 from quorate.base.ids import GroupId, ReplicaId
 from quorate.raft.snapshots import Fetch, Snapshot, SnapshotId, SnapshotStore
-from quorate.raft.snapshots.format import BLOCK_BYTES, Encoder
+from quorate.raft.snapshots.format import BLOCK_BYTES, FRAME_BYTES, HEADER_BYTES, Encoder
 from quorate.runtime.ports import Network, Processes, World
 from quorate.runtime.simulated.clock import MachineClock, SimulatedClock
 from quorate.runtime.simulated.loop import SimulatedLoop
@@ -17,6 +19,9 @@ from quorate.runtime.simulated.trace import SimulatedTrace, TraceLog
 
 GROUP = GroupId(7)
 TIME_MS = 1_700_000_000_000
+MEMBERS = group_of(3)
+BLOCKS_AT = HEADER_BYTES + FRAME_BYTES + len(encode(MEMBERS))
+"""Where the first block begins."""
 T = TypeVar("T")
 
 
@@ -35,13 +40,13 @@ def cut(data: bytes, size: int) -> Iterator[bytes]:
 def file_bytes(id: SnapshotId, data: bytes, block_bytes: int = BLOCK_BYTES) -> bytes:
     """What stands in the file of a snapshot of ``data``."""
     encoder = Encoder()
-    blocks = [encoder.header(id, TIME_MS)]
+    blocks = [encoder.header(id, TIME_MS, MEMBERS)]
     blocks += [encoder.block(piece) for piece in cut(data, block_bytes)]
     return b"".join([*blocks, encoder.end()])
 
 
 def offer_of(id: SnapshotId, raw: bytes) -> Snapshot:
-    return Snapshot(id, TIME_MS, len(raw))
+    return Snapshot(id, TIME_MS, len(raw), MEMBERS)
 
 
 def fetch_from(raw: bytes, at_most: int = 1 << 20) -> Fetch:
@@ -82,7 +87,9 @@ class Machine(LogMachine):
         return self.do(opened)
 
     def write(self, id: SnapshotId, data: bytes, piece_bytes: int = 10_000) -> Snapshot:
-        return self.with_store(lambda store: store.write(id, TIME_MS, cut(data, piece_bytes)))
+        return self.with_store(
+            lambda store: store.write(id, TIME_MS, MEMBERS, cut(data, piece_bytes))
+        )
 
     def receive(self, offer: Snapshot, fetch: Fetch) -> Snapshot:
         return self.with_store(lambda store: store.receive(offer, fetch))
@@ -118,7 +125,9 @@ class Machine(LogMachine):
 
 
 __all__ = [
+    "BLOCKS_AT",
     "GROUP",
+    "MEMBERS",
     "TIME_MS",
     "Machine",
     "ProcessKilled",

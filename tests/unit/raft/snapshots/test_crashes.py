@@ -8,6 +8,7 @@ from unittest import mock
 import pytest
 from unit.raft.snapshots.machine import (
     GROUP,
+    MEMBERS,
     TIME_MS,
     Machine,
     ProcessKilled,
@@ -33,7 +34,7 @@ Work = Callable[[SnapshotStore], Coroutine[Any, Any, None]]
 
 
 async def take(store: SnapshotStore) -> None:
-    await store.write(NEW, TIME_MS, cut(NEW_DATA, 90_000))
+    await store.write(NEW, TIME_MS, MEMBERS, cut(NEW_DATA, 90_000))
     store.discard_before(GROUP, NEW.index)
 
 
@@ -46,7 +47,7 @@ async def both(store: SnapshotStore) -> None:
     """A replica takes one while it receives a newer one."""
     middle = snapshot_id(4, term=4)
     await asyncio.gather(
-        fetch_it(store), store.write(middle, TIME_MS, cut(content(400_000, 1), 9_000))
+        fetch_it(store), store.write(middle, TIME_MS, MEMBERS, cut(content(400_000, 1), 9_000))
     )
 
 

@@ -7,8 +7,11 @@ from unittest import mock
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from raft_replicas import group_of
 from unit.raft.snapshots.machine import (
+    BLOCKS_AT,
     GROUP,
+    MEMBERS,
     TIME_MS,
     Machine,
     content,
@@ -38,7 +41,7 @@ DATA = content(BLOCK_BYTES * 3 + 1000)
 RAW = file_bytes(ID, DATA)
 OFFER = offer_of(ID, RAW)
 PIECE = BLOCK_BYTES + FRAME_BYTES
-STARTS = [0, *range(HEADER_BYTES, len(RAW), PIECE)]
+STARTS = [0, HEADER_BYTES, *range(BLOCKS_AT, len(RAW), PIECE)]
 """Where a transfer may be resumed."""
 
 
@@ -135,13 +138,13 @@ def test_a_resumed_transfer_leaves_its_mark() -> None:
     assert sometimes.seen() == {"snapshot transfer resumed": 1}
 
 
-@pytest.mark.parametrize("tail", [b"", b"\0" * 5000, RAW[PIECE + HEADER_BYTES :][:9000][::-1]])
+@pytest.mark.parametrize("tail", [b"", b"\0" * 5000, RAW[PIECE + BLOCKS_AT :][:9000][::-1]])
 def test_a_tail_that_does_not_check_is_written_over(tail: bytes) -> None:
     machine = Machine()
-    machine.put_file(PARTIAL, RAW[: HEADER_BYTES + PIECE] + tail)
+    machine.put_file(PARTIAL, RAW[: BLOCKS_AT + PIECE] + tail)
     sender = Sender()
     machine.receive(OFFER, sender.fetch)
-    assert sender.asked[0][0] == HEADER_BYTES + PIECE
+    assert sender.asked[0][0] == BLOCKS_AT + PIECE
     assert machine.bytes_of(WHOLE) == RAW
 
 
@@ -217,7 +220,7 @@ def refused(machine: Machine, offer: Snapshot, fetch: Fetch, error: type[Excepti
 
 
 @settings(max_examples=60)
-@given(st.integers(0, len(RAW) - 1), st.integers(0, 7), st.sampled_from([0, PIECE + HEADER_BYTES]))
+@given(st.integers(0, len(RAW) - 1), st.integers(0, 7), st.sampled_from([0, PIECE + BLOCKS_AT]))
 def test_a_flipped_bit_is_refused_and_its_file_removed(offset: int, bit: int, have: int) -> None:
     machine = Machine()
     if have:
@@ -230,15 +233,17 @@ def test_a_flipped_bit_is_refused_and_its_file_removed(offset: int, bit: int, ha
 @pytest.mark.parametrize(
     "offer",
     [
-        Snapshot(ID, TIME_MS, len(RAW) - 1),
-        Snapshot(ID, TIME_MS, HEADER_BYTES),
-        Snapshot(ID, TIME_MS, 1),
-        Snapshot(ID, TIME_MS, 0),
-        Snapshot(ID, TIME_MS, -5),
-        Snapshot(ID, TIME_MS - 1, len(RAW)),
-        Snapshot(ID, -1, len(RAW)),
-        Snapshot(snapshot_id(6), TIME_MS, len(RAW)),
-        Snapshot(snapshot_id(5, source=10), TIME_MS, len(RAW)),
+        Snapshot(ID, TIME_MS, len(RAW) - 1, MEMBERS),
+        Snapshot(ID, TIME_MS, HEADER_BYTES, MEMBERS),
+        Snapshot(ID, TIME_MS, BLOCKS_AT, MEMBERS),
+        Snapshot(ID, TIME_MS, 1, MEMBERS),
+        Snapshot(ID, TIME_MS, 0, MEMBERS),
+        Snapshot(ID, TIME_MS, -5, MEMBERS),
+        Snapshot(ID, TIME_MS - 1, len(RAW), MEMBERS),
+        Snapshot(ID, -1, len(RAW), MEMBERS),
+        Snapshot(snapshot_id(6), TIME_MS, len(RAW), MEMBERS),
+        Snapshot(snapshot_id(5, source=10), TIME_MS, len(RAW), MEMBERS),
+        Snapshot(ID, TIME_MS, len(RAW), group_of(4)),
     ],
 )
 def test_a_file_that_is_not_what_was_offered_is_refused(offer: Snapshot) -> None:
@@ -249,23 +254,23 @@ def test_a_file_longer_than_was_said_is_refused() -> None:
     async def fetch(offset: int, length: int) -> memoryview:
         return memoryview((RAW + bytes(1000))[offset : offset + length])
 
-    refused(Machine(), Snapshot(ID, TIME_MS, len(RAW) + 500), fetch, CorruptData)
+    refused(Machine(), Snapshot(ID, TIME_MS, len(RAW) + 500, MEMBERS), fetch, CorruptData)
 
 
 def test_a_newer_format_says_to_run_that_version() -> None:
-    with mock.patch.object(format, "FORMAT_VERSION", 2):
+    with mock.patch.object(format, "FORMAT_VERSION", 3):
         raw = file_bytes(ID, DATA)
     refused(Machine(), offer_of(ID, raw), Sender(raw).fetch, BadConfiguration)
 
 
 @given(st.binary(max_size=300), st.integers(0, 300), st.booleans())
 def test_arbitrary_bytes_are_refused(data: bytes, size: int, ours: bool) -> None:
-    raw = (RAW[:HEADER_BYTES] if ours else b"") + data
+    raw = (RAW[:BLOCKS_AT] if ours else b"") + data
 
     async def fetch(offset: int, length: int) -> memoryview:
         return memoryview(raw.ljust(offset + length, b"\0"))[offset : offset + length]
 
-    refused(Machine(), Snapshot(ID, TIME_MS, size), fetch, CorruptData)
+    refused(Machine(), Snapshot(ID, TIME_MS, size, MEMBERS), fetch, CorruptData)
 
 
 @pytest.mark.parametrize(
@@ -282,14 +287,14 @@ def test_an_answer_of_the_wrong_length_is_a_protocol_error(
     machine = Machine()
     with pytest.raises(ProtocolError, match="answered"):
         machine.receive(OFFER, fetch)
-    assert len(machine.bytes_of(PARTIAL)) == PIECE + HEADER_BYTES
+    assert len(machine.bytes_of(PARTIAL)) == PIECE + BLOCKS_AT
 
 
 def test_an_offer_that_no_file_can_be_named_after_is_refused() -> None:
     machine = Machine()
     for id in (snapshot_id(-1), snapshot_id(1 << 64)):
         with pytest.raises(ProtocolError, match="64 bits"):
-            machine.receive(Snapshot(id, TIME_MS, 100), Sender().fetch)
+            machine.receive(Snapshot(id, TIME_MS, 100, MEMBERS), Sender().fetch)
     assert machine.files() == []
 
 
@@ -300,7 +305,7 @@ def test_an_offer_larger_than_the_disk_is_refused_before_it_is_fetched() -> None
     machine = Machine()
     machine.disk.faults.capacity_bytes = 1 << 20
     sender = Sender()
-    refused(machine, Snapshot(ID, TIME_MS, 1 << 50), sender.fetch, DiskFull)
+    refused(machine, Snapshot(ID, TIME_MS, 1 << 50, MEMBERS), sender.fetch, DiskFull)
     assert not sender.asked
 
 
@@ -356,7 +361,7 @@ def test_a_cancelled_transfer_is_resumed_in_the_same_process() -> None:
             await task
         sender = Sender()
         assert await store.receive(OFFER, sender.fetch) == OFFER
-        assert sender.asked[0][0] == HEADER_BYTES + PIECE
+        assert sender.asked[0][0] == BLOCKS_AT + PIECE
         assert store.newest(GROUP) == OFFER
         assert store.chunk(ID, 5, 100) == RAW[5:105]
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from unit.raft.snapshots.machine import (
+    BLOCKS_AT,
     GROUP,
+    MEMBERS,
     TIME_MS,
     Machine,
     content,
@@ -28,7 +30,7 @@ from quorate.base.errors import (
 )
 from quorate.base.ids import GroupId
 from quorate.raft.snapshots import Snapshot, SnapshotStore, format, output
-from quorate.raft.snapshots.format import BLOCK_BYTES, HEADER_BYTES
+from quorate.raft.snapshots.format import BLOCK_BYTES, FRAME_BYTES, HEADER_BYTES
 from quorate.raft.snapshots.names import Kind, path_of
 from quorate.runtime.ports import World
 
@@ -42,8 +44,8 @@ DATA = content(BLOCK_BYTES * 2 + 1000)
 def test_any_stream_comes_back_however_it_was_cut(sizes: list[int]) -> None:
     machine = Machine()
     stream = [content(size, size) for size in sizes]
-    written = machine.with_store(lambda store: store.write(ID, TIME_MS, iter(stream)))
-    assert written == Snapshot(ID, TIME_MS, len(machine.bytes_of(PATH)))
+    written = machine.with_store(lambda store: store.write(ID, TIME_MS, MEMBERS, iter(stream)))
+    assert written == Snapshot(ID, TIME_MS, len(machine.bytes_of(PATH)), MEMBERS)
     machine.restart(power_loss=True)
     assert machine.newest() == (written, b"".join(stream))
     assert machine.bytes_of(PATH) == file_bytes(ID, b"".join(stream))
@@ -74,12 +76,14 @@ def test_what_is_here_and_whole_is_not_written_again() -> None:
     machine = Machine()
     first = machine.write(ID, b"the state")
     assert machine.write(ID, b"the same state in another order") == first
-    machine.disk.flip_bit(f"node/{PATH}", HEADER_BYTES + 9, 0)
+    machine.disk.flip_bit(f"node/{PATH}", BLOCKS_AT + 9, 0)
     assert machine.write(ID, b"once more").bytes == len(machine.bytes_of(PATH))
     assert machine.newest() == (machine.write(ID, b""), b"once more")
 
 
-@pytest.mark.parametrize("cut_at", [0, HEADER_BYTES, HEADER_BYTES + 1, 70_000, -1, -20])
+@pytest.mark.parametrize(
+    "cut_at", [0, HEADER_BYTES, BLOCKS_AT - 1, BLOCKS_AT, BLOCKS_AT + 1, 70_000, -1, -20]
+)
 def test_a_file_cut_short_is_noticed_by_who_reads_it(cut_at: int) -> None:
     machine = Machine()
     snapshot = machine.write(ID, DATA)
@@ -87,7 +91,7 @@ def test_a_file_cut_short_is_noticed_by_who_reads_it(cut_at: int) -> None:
 
     async def work(store: SnapshotStore) -> None:
         newest = store.newest(GROUP)
-        assert (newest is None) == (cut_at == 0)
+        assert (newest is None) == (0 <= cut_at < BLOCKS_AT)
         for known in (snapshot, newest):
             if known is not None:
                 with pytest.raises(CorruptData, match="new disk") as caught:
@@ -123,7 +127,7 @@ def test_a_flipped_bit_is_noticed_by_who_reads_it(where: int, bit: int) -> None:
     machine.disk.flip_bit(f"node/{PATH}", offset, bit)
 
     async def work(store: SnapshotStore) -> None:
-        assert (store.newest(GROUP) is None) == (offset < HEADER_BYTES)
+        assert (store.newest(GROUP) is None) == (offset < BLOCKS_AT)
         got = 0
         with pytest.raises(CorruptData) as caught:
             for data in store.read(snapshot):
@@ -136,8 +140,10 @@ def test_a_flipped_bit_is_noticed_by_who_reads_it(where: int, bit: int) -> None:
 
 FILES = st.one_of(
     st.binary(max_size=300),
-    st.binary(max_size=300).map(lambda tail: file_bytes(ID, b"")[:HEADER_BYTES] + tail),
-    st.tuples(st.binary(max_size=50), st.integers(0, 90)).map(
+    st.tuples(st.sampled_from((HEADER_BYTES, BLOCKS_AT)), st.binary(max_size=300)).map(
+        lambda drawn: file_bytes(ID, b"")[: drawn[0]] + drawn[1]
+    ),
+    st.tuples(st.binary(max_size=50), st.integers(0, BLOCKS_AT + FRAME_BYTES)).map(
         lambda drawn: file_bytes(ID, drawn[0])[: drawn[1]]
     ),
 )
@@ -151,7 +157,7 @@ def test_arbitrary_files_raise_nothing_else(files: dict[Kind, bytes], index: int
     with suppress(CorruptData, BadConfiguration):
         assert (newest := machine.newest()) is None or newest[0].id == ID
     raw = file_bytes(snapshot_id(index), b"what is offered")
-    offer = Snapshot(snapshot_id(index), TIME_MS, len(raw))
+    offer = Snapshot(snapshot_id(index), TIME_MS, len(raw), MEMBERS)
 
     async def fetch(offset: int, length: int) -> memoryview:
         return memoryview(raw)[offset : offset + length]
@@ -161,7 +167,7 @@ def test_arbitrary_files_raise_nothing_else(files: dict[Kind, bytes], index: int
 
 def test_a_newer_format_is_not_opened() -> None:
     machine = Machine()
-    with mock.patch.object(format, "FORMAT_VERSION", 2):
+    with mock.patch.object(format, "FORMAT_VERSION", 3):
         machine.put_file(PATH, file_bytes(ID, DATA))
     with pytest.raises(BadConfiguration, match="run that version"):
         machine.newest()
@@ -201,7 +207,7 @@ def test_a_damaged_header_is_reported_and_the_one_before_it_kept() -> None:
     assert len(machine.files()) == 2
 
     async def work(store: SnapshotStore) -> None:
-        await store.write(snapshot_id(6), TIME_MS, iter([b"new"]))
+        await store.write(snapshot_id(6), TIME_MS, MEMBERS, iter([b"new"]))
         store.discard_before(GROUP, 6)
 
     machine.with_store(work)
@@ -231,7 +237,7 @@ def test_chunks_put_together_are_the_file() -> None:
     machine = Machine()
 
     async def work(store: SnapshotStore) -> None:
-        snapshot = await store.write(ID, TIME_MS, cut(DATA, 999))
+        snapshot = await store.write(ID, TIME_MS, MEMBERS, cut(DATA, 999))
         raw = b""
         while len(raw) < snapshot.bytes:
             raw += store.chunk(ID, len(raw), 100_000)
@@ -246,7 +252,7 @@ def test_chunks_put_together_are_the_file() -> None:
 )
 def test_chunks_that_cannot_be_are_refused(offset: int, length: int) -> None:
     async def work(store: SnapshotStore) -> None:
-        await store.write(ID, TIME_MS, iter([b"x"]))
+        await store.write(ID, TIME_MS, MEMBERS, iter([b"x"]))
         with pytest.raises(ProtocolError, match="were asked"):
             store.chunk(ID, offset, length)
 
@@ -255,7 +261,7 @@ def test_chunks_that_cannot_be_are_refused(offset: int, length: int) -> None:
 
 def test_a_chunk_of_what_is_not_here_is_not_found() -> None:
     async def work(store: SnapshotStore) -> None:
-        await store.write(ID, TIME_MS, iter([b"x"]))
+        await store.write(ID, TIME_MS, MEMBERS, iter([b"x"]))
         for id in (snapshot_id(4), snapshot_id(5, source=1), snapshot_id(-1)):
             with pytest.raises(NotFound, match="newer one"):
                 store.chunk(id, 0, 1)
@@ -271,7 +277,7 @@ def test_older_ones_go_and_the_newest_never() -> None:
 
     async def work(store: SnapshotStore) -> None:
         for index in (3, 4, 5):
-            await store.write(snapshot_id(index), TIME_MS, iter([b"x"]))
+            await store.write(snapshot_id(index), TIME_MS, MEMBERS, iter([b"x"]))
         store.discard_before(GROUP, 4)
         assert len(machine.files()) == 2
         store.discard_before(GROUP, 99)
@@ -289,7 +295,7 @@ def test_who_reads_a_snapshot_keeps_it() -> None:
     async def work(world: World) -> None:
         store = await SnapshotStore.open(world)
         for index in (4, 5):
-            await store.write(snapshot_id(index), TIME_MS, iter([b"x"]))
+            await store.write(snapshot_id(index), TIME_MS, MEMBERS, iter([b"x"]))
         for _ in range(3):
             store.chunk(snapshot_id(4), 0, 1)
             await world.clock.sleep(29_000)
@@ -318,7 +324,7 @@ def test_a_full_disk_leaves_what_was_there(room: int) -> None:
     machine.disk.faults.capacity_bytes = machine.disk.used_bytes + room
     used = machine.disk.used_bytes
     with pytest.raises(DiskFull):
-        machine.with_store(lambda store: store.write(ID, TIME_MS, endless()))
+        machine.with_store(lambda store: store.write(ID, TIME_MS, MEMBERS, endless()))
     assert machine.disk.used_bytes == used
     assert machine.newest() == (old, DATA)
     assert len(machine.files()) == 1
@@ -335,7 +341,7 @@ def test_a_large_snapshot_leaves_room_for_the_log() -> None:
             yield piece
 
     with pytest.raises(DiskFull, match="no room"):
-        machine.with_store(lambda store: store.write(ID, TIME_MS, stream()))
+        machine.with_store(lambda store: store.write(ID, TIME_MS, MEMBERS, stream()))
     assert least_free > output.RESERVED_BYTES - 2 * output.SYNC_BYTES
     machine.disk.faults.capacity_bytes = 2 << 20
     assert machine.write(ID, DATA).id == ID
@@ -348,7 +354,7 @@ def test_a_failed_sync_names_no_snapshot() -> None:
     async def work(store: SnapshotStore) -> None:
         machine.fail_next_sync()
         with pytest.raises(DiskFailed):
-            await store.write(ID, TIME_MS, iter([DATA]))
+            await store.write(ID, TIME_MS, MEMBERS, iter([DATA]))
         assert store.newest(GROUP) == old
 
     machine.with_store(work)
@@ -362,7 +368,7 @@ def test_what_the_stream_raises_comes_through_and_nothing_is_left() -> None:
 
     machine = Machine()
     with pytest.raises(NotFound):
-        machine.with_store(lambda store: store.write(ID, TIME_MS, stream()))
+        machine.with_store(lambda store: store.write(ID, TIME_MS, MEMBERS, stream()))
     assert machine.files() == []
 
 
@@ -371,14 +377,14 @@ def test_a_cancelled_write_leaves_nothing_and_can_be_begun_again(turns: int) -> 
     machine = Machine()
 
     async def work(store: SnapshotStore) -> None:
-        task = asyncio.ensure_future(store.write(ID, TIME_MS, endless()))
+        task = asyncio.ensure_future(store.write(ID, TIME_MS, MEMBERS, endless()))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert machine.files() == []
-        assert (await store.write(ID, TIME_MS, iter([b"x"]))).id == ID
+        assert (await store.write(ID, TIME_MS, MEMBERS, iter([b"x"]))).id == ID
 
     machine.with_store(work)
 
@@ -416,7 +422,7 @@ def test_a_write_gives_the_loop_its_turn_after_some_bytes() -> None:
         turns = Turns(world)
         watch = world.spawn(turns.watch(path_of(ID, Kind.WRITING)), "watch")
         await asyncio.sleep(0)
-        await store.write(ID, TIME_MS, iter([bytes(5 << 20), b"", *[bytes(70_000)] * 40]))
+        await store.write(ID, TIME_MS, MEMBERS, iter([bytes(5 << 20), b"", *[bytes(70_000)] * 40]))
         watch.cancel()
         return turns
 
@@ -460,7 +466,7 @@ def test_a_slow_stream_gives_the_loop_its_turn_after_two_milliseconds() -> None:
                     clock.now_ms += 0.5
                     yield b"a little"
 
-            await store.write(ID, TIME_MS, stream())
+            await store.write(ID, TIME_MS, MEMBERS, stream())
             watch.cancel()
         return turns
 
@@ -482,7 +488,7 @@ def test_what_is_not_synced_stays_small() -> None:
                 yield bytes(10_000)
 
         with mock.patch.object(output, "SYNC_BYTES", 500_000):
-            await store.write(ID, TIME_MS, stream())
+            await store.write(ID, TIME_MS, MEMBERS, stream())
         assert 0 < most <= 500_000 + BLOCK_BYTES
 
     machine = Machine()

@@ -1,0 +1,50 @@
+"""Changing the members of a group, to the end: Raft §6 as its operator sees it.
+
+A change is a target.  What is still missing on the way there is done next, one step at a time, and
+each step is a fact in the log; so whoever asks again, also of another leader, goes on where the
+change stands, and asking for what is already so does nothing.
+"""
+
+from quorate.base.errors import BadInput, DeadlineExceeded
+from quorate.raft.core.configuration import Configuration, fault_of
+from quorate.raft.group import Group
+from quorate.raft.messages import Members
+from quorate.runtime.ports import World
+
+LOOK_MS = 20.0
+"""Between two looks at how far a change has come."""
+
+
+async def change_members(
+    world: World, group: Group, members: Members, *, timeout_ms: float
+) -> Configuration:
+    """Make ``members`` those of the group; its configuration when that is so.
+
+    Raises ``BadInput`` for what cannot be a group, ``NotLeader`` (ask the leader to go on), and
+    ``DeadlineExceeded``, with what it waited for: the change goes no further by itself, but for a
+    joint configuration, which the leader brings to its end.
+    """
+    target = Configuration(members.voters, members.addresses, members.learners)
+    if (why := fault_of(target)) is not None:
+        raise BadInput(f"group {group.name} cannot have these members: {why}")
+    end_ms = world.clock.monotonic_ms() + timeout_ms
+    while True:
+        group.require_leader()
+        waits_for = group.change(_step(group.configuration, target))
+        if waits_for is None and group.configuration == target:
+            return target
+        if world.clock.monotonic_ms() >= end_ms:
+            raise DeadlineExceeded(
+                f"group {group.name} has not changed its members within {timeout_ms:.0f} ms:"
+                f" {waits_for or 'the last step is not committed yet'}"
+            )
+        await world.clock.sleep(LOOK_MS)
+
+
+def _step(current: Configuration, target: Configuration) -> Configuration:
+    """The next configuration on the way: new voters are learners first."""
+    new = [voter for voter in target.voters if voter not in current.members]
+    if not new:
+        return target
+    addresses = current.addresses | {voter: target.addresses[voter] for voter in new}
+    return Configuration(current.voters, addresses, (*current.learners, *new))
