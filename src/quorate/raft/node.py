@@ -13,6 +13,7 @@ from quorate.raft.core.entries import HardState
 from quorate.raft.core.replica import Replica
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.driver import Driver
+from quorate.raft.figures import RaftFigures
 from quorate.raft.group import Group
 from quorate.raft.observer import Observer
 from quorate.raft.server import RaftServer
@@ -36,9 +37,10 @@ class RaftNode:
     """Opens the node's log and runs a replica of every group from it."""
 
     def __init__(
-        self, driver: Driver, groups: dict[GroupId, Group], snapshots: SnapshotStore
+        self, driver: Driver, groups: dict[GroupId, Group], snapshots: SnapshotStore, wal: Wal
     ) -> None:
         self._driver = driver
+        self._wal = wal
         self.groups = groups
         self.server = RaftServer(driver, groups, snapshots)
 
@@ -92,7 +94,17 @@ class RaftNode:
                 world, driver, group, sessions, replica, addresses, store, rpc, observer
             )
         rpc.lost = driver.connection_lost
-        return RaftNode(driver, groups, store)
+        return RaftNode(driver, groups, store, wal)
+
+    def figures(self) -> RaftFigures:
+        log = self._wal.stats
+        return RaftFigures(
+            [group.figures() for group in self.groups.values()],
+            self._driver.sync_ms,
+            log.bytes,
+            log.relocated_bytes,
+            log.segments,
+        )
 
     async def hand_over(self, *, timeout_ms: float) -> None:
         """Before an orderly stop: let others lead what this node leads, so that nobody has to

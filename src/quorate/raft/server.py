@@ -5,17 +5,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from quorate.base.codec import Notice, Request
-from quorate.base.errors import BadInput, NotFound, ProtocolError
+from quorate.base.errors import BadInput, NotFound, ProtocolError, QuorateError
 from quorate.base.ids import GroupId
+from quorate.base.together import together
 from quorate.raft.driver import Driver
 from quorate.raft.group import Group
 from quorate.raft.messages import (
     MAX_PROPOSED,
     Ask,
+    AskReady,
     AskStatus,
     GroupStatuses,
     Propose,
     RaftMessages,
+    Readiness,
     ReadSnapshot,
     SnapshotChunk,
 )
@@ -24,6 +27,9 @@ from quorate.raft.snapshots import SnapshotStore
 from quorate.rpc.answer import Answer
 from quorate.rpc.handshake import Identity
 from quorate.rpc.server import Bulk, Call, Handler
+
+READY_TIMEOUT_MS = 1_000
+"""A replica that needs longer for a read is not ready."""
 
 
 class RaftServer:
@@ -38,6 +44,7 @@ class RaftServer:
         self.requests: dict[type[Request[Any]], Handler] = {
             Propose: self._propose,
             Ask: self._ask,
+            AskReady: self._ready,
             AskStatus: self._status,
             ReadSnapshot: self._read_snapshot,
         }
@@ -61,6 +68,11 @@ class RaftServer:
     def _status(self, request: AskStatus, call: Call) -> GroupStatuses:
         return GroupStatuses([group.status() for group in self._groups.values()])
 
+    async def _ready(self, request: AskReady, call: Call) -> Readiness:
+        groups = self._groups.values()
+        found = await together(_problem(group, READY_TIMEOUT_MS) for group in groups)
+        return Readiness([sentence for sentence in found if sentence])
+
     def _read_snapshot(self, request: ReadSnapshot, call: Call) -> Bulk:
         self._require_replica(call.peer)
         data = self._snapshots.chunk(request.snapshot, request.offset, request.length)
@@ -79,3 +91,19 @@ class RaftServer:
         if found is None:
             raise NotFound(f"group {group} has no replica on this node")
         return found
+
+
+async def _problem(group: Group, timeout_ms: float) -> str:
+    """Why a replica cannot answer a read; empty if it can."""
+    try:
+        await group.barrier(timeout_ms=timeout_ms, anywhere=True)
+    except QuorateError as error:
+        status = group.status()
+        if status.leader is None:
+            return f"group {group.name}: the replica here knows no leader"
+        return (
+            f"group {group.name}: the replica here ({status.role}, led from {status.leader}) could"
+            f" not read within {timeout_ms:.0f} ms, applied {status.last_applied} of"
+            f" {status.commit_index} ({error.message})"
+        )
+    return ""

@@ -78,6 +78,7 @@ class Replica:
         "durable_index",
         "early_reads",
         "election_deadline_ms",
+        "elections",
         "heartbeat_deadline_ms",
         "last_contact_ms",
         "leader",
@@ -138,6 +139,8 @@ class Replica:
         self._unpersisted: deque[_Write] = deque()
         self.vote_write = 0
         self.votes: dict[ReplicaId, bool] = {}
+        self.elections = 0
+        """That this replica began, for whoever counts them."""
         self.progress: dict[ReplicaId, Progress]
         # It may have answered a leader just before it went down, and owe it a lease still.
         self.last_contact_ms = now_ms if timing.lease else float("-inf")
