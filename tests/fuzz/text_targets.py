@@ -24,6 +24,7 @@ data_dir = "data"
 rpc = "127.0.0.1:7400"
 chunkserver = "127.0.0.1:7401"
 worker = "127.0.0.1:7402"
+metrics = "127.0.0.1:7403"
 [[nodes]]
 name = "n1"
 rpc = "127.0.0.1:7400"

@@ -3,13 +3,19 @@
 import json
 import select
 import signal
+import ssl
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
 from local_nodes import COMMAND, PATIENCE_SECONDS, free_port, quorate
 from real.test_rpc_tls import make_authority, make_paths
+
+from quorate.runtime.real.tls import tls_contexts
 
 NAMES = ("a", "b", "c")
 
@@ -95,3 +101,12 @@ def test_a_machine_with_tls_is_reached_with_a_certificate_and_not_without(tmp_pa
         assert done.returncode == 0, done.stderr
         part = quorate("fs", "cat", *options, "/out/part-00000", port=port)
         assert "def reduce(key, values):\t1\n" in part.stdout
+
+        figures = f"https://127.0.0.1:{port + 3}/metrics"
+        with urllib.request.urlopen(figures, context=tls_contexts(user).client) as page:
+            assert b'quorate_up{role="raft"} 1.0' in page.read()
+        stranger = ssl._create_unverified_context()
+        with pytest.raises((urllib.error.URLError, ssl.SSLError, ConnectionError)):
+            urllib.request.urlopen(figures, context=stranger, timeout=10)
+        with pytest.raises((urllib.error.URLError, ConnectionError)):
+            urllib.request.urlopen(figures.replace("https", "http"), timeout=10)

@@ -36,6 +36,7 @@ def test_up_prints_one_line_and_keeps_its_files_over_a_stop(tmp_path: Path) -> N
             "rpc": f"127.0.0.1:{port + 10}",
             "chunkserver": f"127.0.0.1:{port + 11}",
             "worker": f"127.0.0.1:{port + 12}",
+            "metrics": f"127.0.0.1:{port + 13}",
         }
         for node in nodes:
             assert node["roles"] == ["raft", "chunkserver", "worker"]

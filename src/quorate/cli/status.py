@@ -68,7 +68,12 @@ def _node(description: NodeDescription | None) -> dict[str, Any]:
         "version": description.version,
         "groups": [_group(group) for group in description.groups],
         "processes": [
-            {"role": process.role, "pid": process.pid} for process in description.processes
+            {
+                "role": process.role,
+                "pid": process.pid,
+                "resident_bytes": process.resident_bytes,
+            }
+            for process in description.processes
         ],
     }
 
@@ -89,7 +94,8 @@ def _show(found: dict[str, Any]) -> None:
     print_line(f"cluster {found['cluster']}")
     for sentence in _troubles(found):
         print_line(sentence)
-    for head, rows in (_nodes(found), _replicas(found), _chunkservers(found), _workers(found)):
+    tables = (_nodes, _memory, _replicas, _chunkservers, _workers)
+    for head, rows in (table(found) for table in tables):
         print_line("")
         print_table(head, rows)
 
@@ -118,6 +124,17 @@ def _nodes(found: dict[str, Any]) -> Shown:
         pids = " ".join(f"{process['role']}:{process['pid']}" for process in node["processes"])
         rows.append((node["name"], node["rpc"], pids if node["answers"] else "does not answer"))
     return ("NODE", "ADDRESS", "PROCESSES"), rows
+
+
+def _memory(found: dict[str, Any]) -> Shown:
+    """Resident, in powers of ten, as ``decimal`` says; ``-`` for a process that has just ended."""
+    roles = list(dict.fromkeys(p["role"] for node in found["nodes"] for p in node["processes"]))
+    rows: list[tuple[str, ...]] = []
+    for node in found["nodes"]:
+        held = {process["role"]: process["resident_bytes"] for process in node["processes"]}
+        shown = [decimal(held[role]) if held.get(role) else "-" for role in roles]
+        rows.append((node["name"], *shown))
+    return ("MEMORY", *map(str.upper, roles)), rows
 
 
 def _replicas(found: dict[str, Any]) -> Shown:

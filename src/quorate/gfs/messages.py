@@ -6,6 +6,8 @@ placing, locating and listing at the leader.  Bulk (``Chunkserver``): pieces of 
 
 from typing import Literal
 
+import msgspec
+
 from quorate.base.codec import Reply, Request
 from quorate.base.ids import Address, NodeId
 from quorate.gfs.core.commands import MAX_ENTRIES
@@ -189,3 +191,11 @@ class ReadChunk(Request[ChunkBlocks], tag="gfs.read_chunk.1"):
     handle: int
     offset: int
     length: int
+
+
+class ChunkserverFigures(msgspec.Struct, tag="chunkserver"):
+    """What a chunkserver has and does now."""
+
+    chunks: int
+    writes_under_way: int
+    """Pieces that are being stored."""

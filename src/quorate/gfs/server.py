@@ -14,7 +14,13 @@ from quorate.base.errors import CorruptData, Overloaded, QuorateError
 from quorate.base.ids import Address, ClusterId, NodeId
 from quorate.gfs.chunk_file import ChunkOwner
 from quorate.gfs.chunk_store import ChunkStore
-from quorate.gfs.messages import Heartbeat, HeartbeatReply, ReadChunk, WriteChunk
+from quorate.gfs.messages import (
+    ChunkserverFigures,
+    Heartbeat,
+    HeartbeatReply,
+    ReadChunk,
+    WriteChunk,
+)
 from quorate.rpc.client import RpcClient
 from quorate.rpc.server import Bulk, Call, Handler
 from quorate.runtime.ports import World
@@ -88,6 +94,9 @@ class Chunkserver:
         """Begin to send heartbeats, which name ``address`` as the place to read and write."""
         for master in self._reporters:
             self._world.spawn(self._report(master, address), f"heartbeats to {master}")
+
+    def figures(self) -> ChunkserverFigures:
+        return ChunkserverFigures(len(self._store.handles), self._writes)
 
     def _changed(self, handle: int, present: bool) -> None:
         for master, reporter in self._reporters.items():

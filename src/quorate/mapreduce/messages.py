@@ -111,3 +111,13 @@ class FetchRegion(Request[RegionPiece], tag="jobs.fetch_region.1"):
     map_attempt: Attempt
     reduce: int
     offset: int
+
+
+class WorkerFigures(msgspec.Struct, tag="worker"):
+    """What a worker does now."""
+
+    slots: int
+    running: int
+    """Tasks that have a slot."""
+    reporting: int
+    """Ended tasks of which no coordinator has heard yet."""

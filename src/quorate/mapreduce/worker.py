@@ -19,7 +19,14 @@ from quorate.gfs.client import FileSystem
 from quorate.mapreduce.core.commands import Attempt, MapOutputLost, TaskDone, TaskFailed
 from quorate.mapreduce.executor import Executor
 from quorate.mapreduce.map_outputs import DIRECTORY, MapOutputStore
-from quorate.mapreduce.messages import Assignment, FetchRegion, PollReply, PollTasks, Report
+from quorate.mapreduce.messages import (
+    Assignment,
+    FetchRegion,
+    PollReply,
+    PollTasks,
+    Report,
+    WorkerFigures,
+)
 from quorate.mapreduce.slots import Slots
 from quorate.raft.client import GroupClient
 from quorate.rpc.client import RpcClient
@@ -79,6 +86,9 @@ class Worker:
         self._world.disk.make_directory(DIRECTORY)
         await self._slots.start()
         self._world.spawn(self._poll(), "worker polls")
+
+    def figures(self) -> WorkerFigures:
+        return WorkerFigures(self._count, len(self._running), len(self._reporting))
 
     async def _poll(self) -> None:
         while True:

@@ -9,6 +9,8 @@
     rpc = "10.0.0.1:7400"                  # Raft groups, master of the files, job coordinator
     chunkserver = "10.0.0.1:7401"
     worker = "10.0.0.1:7402"
+    metrics = "127.0.0.1:7403"             # figures over HTTP; this is the default: on loopback,
+                                           # the port after the highest of the others
 
     [[nodes]]                              # all machines of the cluster, this one too
     name = "n1"
@@ -47,6 +49,7 @@ from quorate.runtime.real.tls import TlsPaths
 
 MAX_TASKS = 1024
 MAX_ELECTION_TIMEOUT_MS = 3_600_000
+MAX_PORT = 65_535
 
 
 class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +58,8 @@ class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rpc: str
     chunkserver: str
     worker: str
+    metrics: str = ""
+    """Over HTTP, of the whole machine; ``load`` fills it in."""
 
 
 class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,7 +131,7 @@ def load(path: Path) -> NodeConfig:
     except msgspec.ValidationError as error:
         raise BadConfiguration(f"{path}: {_sentence(str(error))}.") from error
     _check(path, config)
-    return _with_absolute_paths(path.resolve().parent, config)
+    return _with_absolute_paths(path.resolve().parent, _with_metrics(path, config))
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
@@ -196,6 +201,19 @@ def _check(path: Path, config: NodeConfig) -> None:
             refuse(key, f"{place!r} is no path")
 
 
+def _with_metrics(path: Path, config: NodeConfig) -> NodeConfig:
+    """With an address for ``addresses.metrics``, if the file gives none."""
+    if config.addresses.metrics:
+        return config
+    port = 1 + max(split_address(Address(address))[1] for address in _own(config).values())
+    if port > MAX_PORT:
+        raise BadConfiguration(
+            f"{path}: addresses.metrics has no default, since {port} is no port: name one."
+        )
+    addresses = msgspec.structs.replace(config.addresses, metrics=f"127.0.0.1:{port}")
+    return msgspec.structs.replace(config, addresses=addresses)
+
+
 def _places(config: NodeConfig) -> dict[str, str]:
     """What names a file or folder, by key."""
     tls = {} if config.tls is None else msgspec.structs.asdict(config.tls)
@@ -203,7 +221,8 @@ def _places(config: NodeConfig) -> dict[str, str]:
 
 
 def _own(config: NodeConfig) -> dict[str, str]:
-    return msgspec.structs.asdict(config.addresses)
+    addresses: dict[str, str] = msgspec.structs.asdict(config.addresses)
+    return {key: address for key, address in addresses.items() if address or key != "metrics"}
 
 
 def _refuse_twice(path: Path, addresses: dict[str, str], key: str) -> None:

@@ -60,6 +60,7 @@ data_dir = "data"
 rpc = "127.0.0.1:{port}"
 chunkserver = "127.0.0.1:{chunkserver_port}"
 worker = "127.0.0.1:{worker_port}"
+metrics = "127.0.0.1:{metrics_port}"
 
 [worker]
 tasks = {tasks}
@@ -104,6 +105,7 @@ class LocalNode:
             "rpc": f"127.0.0.1:{self.port}",
             "chunkserver": f"127.0.0.1:{self.port + 1}",
             "worker": f"127.0.0.1:{self.port + 2}",
+            "metrics": f"127.0.0.1:{self.port + 3}",
         }
 
     @property
@@ -368,6 +370,7 @@ class LocalCluster:
             port=node.port,
             chunkserver_port=node.port + 1,
             worker_port=node.port + 2,
+            metrics_port=node.port + 3,
             tasks=self._tasks or max(1, (os.cpu_count() or 1) // len(self.nodes)),
         )
         for member in self.nodes.values():

@@ -3,9 +3,14 @@
 import msgspec
 
 from quorate.base.codec import Reply, Request
+from quorate.base.histogram import Histogram
 from quorate.base.ids import Address, ClusterId, NodeId
+from quorate.gfs.messages import ChunkserverFigures
+from quorate.mapreduce.messages import WorkerFigures
 from quorate.node.reports import RunningProcess
+from quorate.raft.figures import RaftFigures
 from quorate.raft.messages import GroupStatus
+from quorate.rpc.figures import RpcFigures
 
 
 class NodeEntry(msgspec.Struct, array_like=True, frozen=True):
@@ -34,3 +39,18 @@ class NodeDescription(Reply):
 
 class DescribeNode(Request[NodeDescription], tag="node.describe.1"):
     """Asked of the ``rpc`` door of any node; answered without a leader."""
+
+
+class ProcessFigures(Reply):
+    """What the parts of one process count; since it began."""
+
+    rpc: RpcFigures
+    notices_dropped: int
+    """That could not be sent at once."""
+    loop_lag_ms: Histogram
+    """How late the event loop was when it was to be woken."""
+    system: RaftFigures | ChunkserverFigures | WorkerFigures
+
+
+class AskFigures(Request[ProcessFigures], tag="node.figures.1"):
+    """Asked of any process of a node by its supervisor."""

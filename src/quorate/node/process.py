@@ -20,6 +20,8 @@ from quorate.base.ids import Address, NodeId
 from quorate.node.config import NodeConfig, load
 from quorate.node.identity import NodeIdentity, require_identity
 from quorate.node.lock import FileLock
+from quorate.node.loop_lag import watch_loop
+from quorate.node.operating_system import resident_bytes
 from quorate.node.parent import die_with_parent, when_parent_ends
 from quorate.node.reports import PROCESSES_FILE, Ready, RunningProcess, failed, report
 from quorate.node.roles import ROLES, Setting
@@ -59,7 +61,9 @@ async def _serve(config_file: Path, role: str) -> None:
     lock = FileLock(config.data_path / f"{role}.lock", LOCK_PATIENCE_MS)
     trace = RealTrace(sys.stderr, role)
     world = real_world(config.disk_path(role), trace=trace, tls=config.tls_paths, stop=_end)
-    started = await ROLES[role](_setting(world, config, machine, role))
+    setting = _setting(world, config, machine, role)
+    started = await ROLES[role](setting)
+    world.spawn(watch_loop(world.clock, setting.loop_lag_ms), "loop lag")
     report(Ready((RunningProcess(role, os.getpid()),)))
     await stopping.wait()
     try:
@@ -86,9 +90,10 @@ def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str)
 
 def _read_processes(path: Path) -> list[RunningProcess]:
     try:
-        return _processes.decode(path.read_bytes())
+        found = _processes.decode(path.read_bytes())
     except (OSError, *UNREADABLE):
         return []
+    return [RunningProcess(one.role, one.pid, resident_bytes(one.pid)) for one in found]
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ class RunningProcess(msgspec.Struct, frozen=True):
 
     role: str
     pid: int
+    resident_bytes: int | None = None
+    """The memory that it holds, where somebody looked."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

@@ -5,32 +5,43 @@ composition roots, ``node/process.py`` and ``simulator/cluster.py``, read this t
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import quorate
-from quorate.base.codec import Request
+from quorate.base.codec import Notice, Request
 from quorate.base.errors import BadConfiguration, QuorateError
+from quorate.base.histogram import Histogram
 from quorate.base.ids import JOBS_GROUP, NAMESPACE_GROUP, Address, GroupId, NodeId
 from quorate.gfs.client import FileSystem
 from quorate.gfs.core.namespace import Namespace
 from quorate.gfs.master import Master
+from quorate.gfs.messages import ChunkserverFigures
 from quorate.gfs.server import Chunkserver
 from quorate.mapreduce.coordinator import Coordinator
 from quorate.mapreduce.core.job_table import JobTable
+from quorate.mapreduce.messages import WorkerFigures
 from quorate.mapreduce.worker import Worker
 from quorate.node.identity import NodeIdentity
-from quorate.node.messages import DescribeNode, NodeDescription, NodeEntry
+from quorate.node.messages import (
+    AskFigures,
+    DescribeNode,
+    NodeDescription,
+    NodeEntry,
+    ProcessFigures,
+)
 from quorate.node.reports import RunningProcess
 from quorate.raft.client import GroupClient
 from quorate.raft.core.configuration import founding
 from quorate.raft.core.settings import Limits, Timing
+from quorate.raft.figures import RaftFigures
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.observer import Observer
 from quorate.raft.wal import SEGMENT_BYTES
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
-from quorate.rpc.server import Call, Handler, RpcServer
+from quorate.rpc.server import Call, Handler, NoticeHandler, RpcServer
 from quorate.runtime.ports import World
 
 PEER_TIMEOUT_MS = 1_000
@@ -64,6 +75,8 @@ class Setting:
     """Who watches each step of each replica."""
     segment_bytes: int = SEGMENT_BYTES
     """Of the write-ahead log."""
+    loop_lag_ms: Histogram = field(default_factory=Histogram.of_durations)
+    """Where this process counts how late its event loop is, if it does."""
 
     @property
     def addresses(self) -> list[Address]:
@@ -122,7 +135,7 @@ async def start_raft(setting: Setting) -> Role:
         **coordinator.requests,
         DescribeNode: _describer(setting, node),
     }
-    server = RpcServer(world, setting.identity("raft"), requests, node.server.notices)
+    server = _server(setting, "raft", rpc, requests, node.figures, node.server.notices)
     await server.start(setting.address)
     world.spawn(_refuse_wrong_cluster(setting, rpc), "comparison of clusters")
     return Role(server, rpc, node)
@@ -136,7 +149,7 @@ async def start_chunkserver(setting: Setting) -> Role:
         world, rpc, machine.cluster, machine.node, machine.name, setting.addresses
     )
     await chunkserver.open()
-    server = RpcServer(world, setting.identity("chunkserver"), chunkserver.requests)
+    server = _server(setting, "chunkserver", rpc, chunkserver.requests, chunkserver.figures)
     await server.start(setting.address)
     chunkserver.start(setting.address)
     return Role(server, rpc)
@@ -156,7 +169,7 @@ async def start_worker(setting: Setting) -> Role:
         address=setting.address,
         slots=setting.tasks,
     )
-    server = RpcServer(world, setting.identity("worker"), worker.requests)
+    server = _server(setting, "worker", rpc, worker.requests, worker.figures)
     await server.start(setting.address)
     await worker.start()
     return Role(server, rpc)
@@ -168,6 +181,27 @@ ROLES: Mapping[str, Callable[[Setting], Awaitable[Role]]] = {
     "worker": start_worker,
 }
 """Role to what starts it, in the order of starting; ``NodeConfig.role_addresses`` has the same."""
+
+
+_System: TypeAlias = RaftFigures | ChunkserverFigures | WorkerFigures
+
+
+def _server(
+    setting: Setting,
+    role: str,
+    rpc: RpcClient,
+    requests: Mapping[type[Request[Any]], Handler],
+    system: Callable[[], _System],
+    notices: Mapping[type[Notice], NoticeHandler] = MappingProxyType({}),
+) -> RpcServer:
+    """The door of a process, which also tells its figures."""
+
+    def figures(request: AskFigures, call: Call) -> ProcessFigures:
+        return ProcessFigures(server.figures(), rpc.notices_dropped, setting.loop_lag_ms, system())
+
+    handlers: dict[type[Request[Any]], Handler] = {**requests, AskFigures: figures}
+    server = RpcServer(setting.world, setting.identity(role), handlers, notices)
+    return server
 
 
 def _membership(setting: Setting, group: GroupId) -> Membership:

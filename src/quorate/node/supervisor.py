@@ -1,7 +1,8 @@
 """``quorate node``: one machine of a cluster, that is, a supervisor and its processes.
 
-The supervisor does no work of its own.  It starts the processes of the node's roles and starts
-again one that dies, after a pause that doubles from 0.2 to 5 seconds while it dies young.  Where
+The supervisor starts the processes of the node's roles and starts again one that dies, after a
+pause that doubles from 0.2 to 5 seconds while it dies young.  It does no work of its own but to
+show how they are (door.py).  Where
 starting again would be wrong (a configuration that does not fit, a disk that failed or is full, a
 damaged record), the whole node stops with that process's sentence and exit code.
 
@@ -28,6 +29,7 @@ from quorate.base.errors import (
 )
 from quorate.node.child import Child
 from quorate.node.config import NodeConfig, load
+from quorate.node.door import Door
 from quorate.node.identity import require_identity
 from quorate.node.lock import FileLock
 from quorate.node.logfile import LogFile
@@ -39,7 +41,8 @@ from quorate.node.reports import (
     failed,
     report,
 )
-from quorate.runtime.real.loop import run
+from quorate.runtime.real.trace import RealTrace
+from quorate.runtime.real.world import close_world, real_world, run
 
 FINAL = (BadConfiguration, BadInput, CorruptData, DiskFailed, DiskFull)
 """After these a process is not started again."""
@@ -69,6 +72,8 @@ class Supervisor:
         self._say = say
         self._running: dict[str, Child] = {}
         self._ready: dict[str, RunningProcess] = {}
+        self.starts_again: dict[str, int] = {}
+        """How often a process was started again, by role."""
         self._stopping = asyncio.Event()
         self._failure: QuorateError | None = None
 
@@ -85,6 +90,10 @@ class Supervisor:
         await asyncio.gather(*keepers)
         if self._failure is not None:
             raise self._failure
+
+    def pids(self) -> dict[str, int]:
+        """The processes that run now, by role."""
+        return {role: child.pid for role, child in self._running.items()}
 
     def stop(self) -> None:
         """End ``run`` in order."""
@@ -104,6 +113,7 @@ class Supervisor:
             if (loop.time() - started) * 1000 > STEADY_MS:
                 pause_ms = FIRST_PAUSE_MS
             self._say(f"{error.message}; starting it again")
+            self.starts_again[role] = self.starts_again.get(role, 0) + 1
             await self._pause(pause_ms)
             pause_ms = min(2 * pause_ms, MAX_PAUSE_MS)
 
@@ -167,16 +177,24 @@ async def _run(
     attached: bool,
 ) -> None:
     config = load(config_file)
-    require_identity(config, config_file)
+    machine = require_identity(config, config_file)
     lock = FileLock(config.data_path / "lock", LOCK_PATIENCE_MS)
     try:
+        trace = RealTrace(sys.stderr, "supervisor")
+        world = real_world(config.data_path, trace=trace, tls=config.tls_paths)
         supervisor = Supervisor(config, config_file, on_ready, say)
+        door = Door(world, config, machine, supervisor.pids, supervisor.starts_again)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, supervisor.stop)
         if attached:
             when_parent_ends(supervisor.stop)
-        await supervisor.run()
+        await door.open()
+        try:
+            await supervisor.run()
+        finally:
+            await door.close()
+            await close_world(world)
     finally:
         lock.release()
 

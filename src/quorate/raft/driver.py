@@ -22,6 +22,7 @@ from typing import Protocol
 
 from quorate.base.check import check
 from quorate.base.errors import ProtocolError
+from quorate.base.histogram import Histogram
 from quorate.base.ids import Address, GroupId, ReplicaId
 from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import ENTRY_BYTES, Entry, Snapshot
@@ -131,6 +132,7 @@ class Driver:
         self._stopped = False
         self._timer: Timer | None = None
         self._timer_ms = float("inf")
+        self.sync_ms = Histogram.of_durations()
 
     def host(
         self, group: GroupId, replica: Replica, addresses: dict[ReplicaId, Address], owner: Owner
@@ -297,7 +299,9 @@ class Driver:
             while self._wal.pending and not self._stopped:
                 self._wait_for_running, self._wait_for_next = self._wait_for_next, []
                 writes = [(hosted, hosted.replica.writes) for hosted in self._hosted.values()]
+                began_ms = self._world.clock.monotonic_ms()
                 await self._wal.sync()
+                self.sync_ms.observe(self._world.clock.monotonic_ms() - began_ms)
                 self._release_waiting()
                 for hosted, write in writes:
                     if write > hosted.synced_write:

@@ -30,6 +30,7 @@ from quorate.base.errors import (
     QuorateError,
     Unavailable,
 )
+from quorate.base.histogram import Histogram
 from quorate.base.ids import GROUP_NAMES, Address, GroupId, ReplicaId
 from quorate.base.machine import Meta
 from quorate.raft.core.configuration import Configuration
@@ -37,6 +38,7 @@ from quorate.raft.core.entries import ENTRY_BYTES, Entry, EntryKind, Snapshot
 from quorate.raft.core.events import ReadReady
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.driver import Driver
+from quorate.raft.figures import GroupFigures
 from quorate.raft.messages import GroupStatus
 from quorate.raft.observer import Observer
 from quorate.raft.proposals import Answer, LogBatch, Proposals
@@ -102,6 +104,8 @@ class Group:
         self._time_since_ms = 0.0
         """When (monotonic) log time became ``time_ms`` here."""
         self._proposals = Proposals()
+        self._commit_latency_ms = Histogram.of_durations()
+        self._commands_applied = 0
         self._queries: list[Waiting] = []
         self._reads = Reads(world, driver, group, sessions.query)
         self._snapshotter = Snapshotter(
@@ -166,10 +170,10 @@ class Group:
         result: R = result_of(outcome, reply_type(type(query)))
         return result
 
-    async def barrier(self, *, timeout_ms: float) -> None:
+    async def barrier(self, *, timeout_ms: float, anywhere: bool = False) -> None:
         """Wait until all that was committed before this call is applied to ``machine``; raises as
-        ``query`` does."""
-        await self._within(self.ask(None), timeout_ms, changes=False)
+        ``query`` does.  ``anywhere``: also where nobody leads."""
+        await self._within(self.ask(None, anywhere=anywhere), timeout_ms, changes=False)
 
     async def transfer(self, target: ReplicaId | None = None, *, timeout_ms: float) -> None:
         """Hand leadership over to ``target``, or to who has most of the log; returns when this
@@ -225,6 +229,24 @@ class Group:
             replica.snapshot.id.index if replica.snapshot is not None else 0,
             replica.configuration,
             {peer: progress.match_index for peer, progress in replica.progress.items()},
+        )
+
+    def figures(self) -> GroupFigures:
+        replica, last_index = self._replica, self._replica.log.last_index
+        return GroupFigures(
+            self.status(),
+            self.is_leader,
+            replica.elections,
+            self._commands_applied,
+            self._proposals.count,
+            self._proposals.bytes,
+            self._reads.count + len(self._queries),
+            {
+                self._addresses[peer]: last_index - progress.match_index
+                for peer, progress in replica.progress.items()
+            },
+            self._commit_latency_ms,
+            self._snapshotter.figures,
         )
 
     # Commands and queries come in.
@@ -307,7 +329,8 @@ class Group:
             data = [encode(LogBatch(now_ms, batch)) for batch in batches]
             return self._driver.propose(self.group, data)
 
-        for refused in self._proposals.propose(self.term, append):
+        monotonic_ms = self._world.clock.monotonic_ms()
+        for refused in self._proposals.propose(self.term, monotonic_ms, append):
             refused.fail(self._not_leader())
 
     def _gathers(self) -> bool:
@@ -410,7 +433,10 @@ class Group:
         if self._observer is not None:
             digest = self._sessions.digest()
             self._observer.applied(self.group, self._replica.replica, entry, digest)
-        self._proposals.applied(entry.index, entry.term, replies)
+        self._commands_applied += len(replies)
+        proposed_ms = self._proposals.applied(entry.index, entry.term, replies)
+        if proposed_ms is not None:
+            self._commit_latency_ms.observe(self._world.clock.monotonic_ms() - proposed_ms)
         return len(replies)
 
     # Log time: deadlines inside the state are judged by a tick.

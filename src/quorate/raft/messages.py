@@ -90,6 +90,18 @@ class GroupStatuses(Reply):
     groups: list[GroupStatus]
 
 
+class Readiness(Reply):
+    """Empty if all is well."""
+
+    problems: list[str]
+    """A sentence for each replica here that cannot answer."""
+
+
+class AskReady(Request[Readiness], tag="raft.ready.1"):
+    """Can each replica of the process answer a linearizable read now?  So: it knows a leader whom a
+    majority follows, and has applied all that was committed when it was asked."""
+
+
 class AskStatus(Request[GroupStatuses], tag="raft.status.1"):
     """The state of every replica of the process that is asked."""
 

@@ -14,6 +14,7 @@ from quorate.raft.core.entries import HardState
 from quorate.raft.core.replica import Replica
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.driver import Driver
+from quorate.raft.figures import RaftFigures
 from quorate.raft.group import Group
 from quorate.raft.observer import Observer
 from quorate.raft.server import RaftServer
@@ -45,8 +46,10 @@ class RaftNode:
         driver: Driver,
         groups: dict[GroupId, Group],
         snapshots: SnapshotStore,
+        wal: Wal,
     ) -> None:
         self._driver = driver
+        self._wal = wal
         self.groups = groups
         self.server = RaftServer(world, driver, groups, snapshots)
 
@@ -102,7 +105,17 @@ class RaftNode:
                 world, driver, group, sessions, replica, addresses, store, rpc, observer
             )
         rpc.lost = driver.connection_lost
-        return RaftNode(world, driver, groups, store)
+        return RaftNode(world, driver, groups, store, wal)
+
+    def figures(self) -> RaftFigures:
+        log = self._wal.stats
+        return RaftFigures(
+            [group.figures() for group in self.groups.values()],
+            self._driver.sync_ms,
+            log.bytes,
+            log.relocated_bytes,
+            log.segments,
+        )
 
     async def hand_over(self, *, timeout_ms: float) -> None:
         """Before an orderly stop: let others lead what this node leads, so that nobody has to

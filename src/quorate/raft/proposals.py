@@ -66,6 +66,7 @@ class _InLog(msgspec.Struct):
     term: int
     count: int
     bytes: int
+    proposed_ms: float
     parts: list[tuple[_Proposal, int]]
     """Whose commands it has, and how many of each, in order."""
 
@@ -96,10 +97,13 @@ class Proposals:
         return first
 
     def propose(
-        self, term: int, append: Callable[[list[list[bytes]]], int | None]
+        self,
+        term: int,
+        now_ms: float,
+        append: Callable[[list[list[bytes]]], int | None],
     ) -> Iterable[_Proposal]:
-        """Have what was added appended, as entries; gives those that were not, if no leader is
-        here."""
+        """Have what was added appended, as entries, at ``now_ms`` of the monotonic clock; gives
+        those that were not, if no leader is here."""
         queue, self._queue = self._queue, []
         queued, self._queued = self._queued, deque()
         batches = [queue[batch] for batch in _cut(queue)]
@@ -110,7 +114,7 @@ class Proposals:
             return queued
         open_ = 0  # commands of the first of ``queued`` that have their entry already
         for index, batch in enumerate(batches, first):
-            entry = _InLog(term, len(batch), sum(map(len, batch)), [])
+            entry = _InLog(term, len(batch), sum(map(len, batch)), now_ms, [])
             room = len(batch)
             while room:
                 proposal = queued[0]
@@ -123,11 +127,12 @@ class Proposals:
             self._in_log[index] = entry
         return ()
 
-    def applied(self, index: int, term: int, outcomes: list[bytes]) -> None:
-        """The entry at ``index`` was applied: answer those who wait for it."""
+    def applied(self, index: int, term: int, outcomes: list[bytes]) -> float | None:
+        """The entry at ``index`` was applied: answer those who wait for it; when it was proposed,
+        if that was here."""
         entry = self._in_log.pop(index, None)
         if entry is None:
-            return
+            return None
         # Only a follower's log is replaced, and a leader that steps down lets nobody wait.
         check(entry.term == term, "another entry took the place of a proposal")
         check(entry.count == len(outcomes), "an entry has other commands than were proposed")
@@ -136,6 +141,7 @@ class Proposals:
         for proposal, count in entry.parts:
             proposal.applied(outcomes[position : position + count])
             position += count
+        return entry.proposed_ms
 
     def fail(self, error: Callable[[], QuorateError]) -> None:
         """Nobody knows what becomes of what is in the log."""

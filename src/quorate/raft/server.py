@@ -5,8 +5,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from quorate.base.codec import Notice, Request
-from quorate.base.errors import BadInput, NotFound, ProtocolError
+from quorate.base.errors import BadInput, NotFound, ProtocolError, QuorateError
 from quorate.base.ids import GroupId
+from quorate.base.together import together
 from quorate.raft.changes import change_members
 from quorate.raft.core.configuration import Configuration
 from quorate.raft.driver import Driver
@@ -15,11 +16,13 @@ from quorate.raft.messages import (
     MAX_PROPOSED,
     Ask,
     AskMembers,
+    AskReady,
     AskStatus,
     ChangeMembers,
     GroupStatuses,
     Propose,
     RaftMessages,
+    Readiness,
     ReadSnapshot,
     SnapshotChunk,
 )
@@ -32,6 +35,9 @@ from quorate.runtime.ports import World
 
 MAX_CHANGE_MS = 60_000.0
 """How long one call waits for a change; who wants it done asks again."""
+
+READY_TIMEOUT_MS = 1_000
+"""A replica that needs longer for a read is not ready."""
 
 
 class RaftServer:
@@ -51,6 +57,7 @@ class RaftServer:
         self.requests: dict[type[Request[Any]], Handler] = {
             Propose: self._propose,
             Ask: self._ask,
+            AskReady: self._ready,
             AskStatus: self._status,
             ReadSnapshot: self._read_snapshot,
             AskMembers: self._members,
@@ -88,6 +95,11 @@ class RaftServer:
         timeout_ms = min(call.remaining_ms, MAX_CHANGE_MS)
         return change_members(self._world, group, request.members, timeout_ms=timeout_ms)
 
+    async def _ready(self, request: AskReady, call: Call) -> Readiness:
+        groups = self._groups.values()
+        found = await together(_problem(group, READY_TIMEOUT_MS) for group in groups)
+        return Readiness([sentence for sentence in found if sentence])
+
     def _read_snapshot(self, request: ReadSnapshot, call: Call) -> Bulk:
         self._require_replica(call.peer)
         data = self._snapshots.chunk(request.snapshot, request.offset, request.length)
@@ -106,3 +118,19 @@ class RaftServer:
         if found is None:
             raise NotFound(f"group {group} has no replica on this node")
         return found
+
+
+async def _problem(group: Group, timeout_ms: float) -> str:
+    """Why a replica cannot answer a read; empty if it can."""
+    try:
+        await group.barrier(timeout_ms=timeout_ms, anywhere=True)
+    except QuorateError as error:
+        status = group.status()
+        if status.leader is None:
+            return f"group {group.name}: the replica here knows no leader"
+        return (
+            f"group {group.name}: the replica here ({status.role}, led from {status.leader}) could"
+            f" not read within {timeout_ms:.0f} ms, applied {status.last_applied} of"
+            f" {status.commit_index} ({error.message})"
+        )
+    return ""

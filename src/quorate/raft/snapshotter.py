@@ -29,6 +29,7 @@ from quorate.raft.core.entries import NOBODY, EntryId, HardState, Snapshot, Snap
 from quorate.raft.core.log import Log
 from quorate.raft.core.replica import Replica
 from quorate.raft.driver import Driver
+from quorate.raft.figures import SnapshotFigures
 from quorate.raft.messages import ReadSnapshot, SnapshotChunk
 from quorate.raft.sessions import SessionMachine
 from quorate.raft.snapshots import SnapshotStore
@@ -84,6 +85,7 @@ class Snapshotter:
         self._log_bytes = 0
         """Of the entries that were applied since the newest snapshot."""
         self._busy = False
+        self.figures = SnapshotFigures()
 
     def applied(self, entry_bytes: int, index: int, time_ms: int) -> None:
         """Entries of so many bytes were applied, up to ``index``: is it time for a snapshot?"""
@@ -106,8 +108,10 @@ class Snapshotter:
         stream = self._sessions.snapshot()
 
         async def work() -> None:
+            began_ms = self._world.clock.monotonic_ms()
             try:
                 snapshot = await self._store.write(id_, time_ms, members, stream)
+                self._wrote(snapshot, began_ms)
                 self._driver.snapshot_taken(self._group, snapshot)
                 while self._driver.compact(self._group, COMPACT_ENTRIES):
                     await self._world.clock.sleep(0)
@@ -139,6 +143,7 @@ class Snapshotter:
                 raise Unavailable(f"{address} did not send it: {error.message}") from error
 
         async def work() -> None:
+            began_ms = self._world.clock.monotonic_ms()
             try:
                 snapshot = await self._store.receive(offer, fetch)
             except (DiskFull, CorruptData, BadConfiguration) as error:
@@ -148,18 +153,26 @@ class Snapshotter:
                 sometimes("snapshot transfer interrupted")
                 self._world.trace.event("snapshot interrupted", group=self._group, why=error)
             else:
-                await self._install(snapshot)
+                await self._install(snapshot, began_ms)
             finally:
                 self._busy = False
 
         self._world.spawn(work(), "snapshot transfer")
 
-    async def _install(self, snapshot: Snapshot) -> None:
+    def _wrote(self, snapshot: Snapshot, began_ms: float) -> None:
+        self.figures.written += 1
+        self.figures.written_bytes += snapshot.bytes
+        self.figures.writing_ms += self._world.clock.monotonic_ms() - began_ms
+
+    async def _install(self, snapshot: Snapshot, began_ms: float) -> None:
         self._driver.snapshot_installed(self._group, snapshot)
         if self._replica.snapshot != snapshot:
             return  # the log has caught up meanwhile
         await load(self._world, self._sessions, self._store, snapshot)
         self._log_bytes = 0
+        self.figures.installed += 1
+        self.figures.installed_bytes += snapshot.bytes
+        self.figures.installing_ms += self._world.clock.monotonic_ms() - began_ms
         self._restored(snapshot)
         self._store.discard_before(self._group, snapshot.id.index)
 

@@ -36,6 +36,7 @@ from quorate.base.ids import Address
 from quorate.rpc.answer import Answer
 from quorate.rpc.connection import HIGH_BACKLOG_BYTES, Channel, Flusher
 from quorate.rpc.deadlines import Deadlines
+from quorate.rpc.figures import RpcFigures
 from quorate.rpc.frames import (
     CONNECTION,
     ERROR,
@@ -159,6 +160,8 @@ class RpcServer:
         self._connections: dict[int, _ServerConnection] = {}
         self._accepted = 0
         self.flusher = Flusher()
+        self.calls = 0
+        self.calls_refused = 0
 
     async def start(self, address: Address) -> Listener:
         """Listen at ``address``; raises ``BadConfiguration`` if that cannot be."""
@@ -172,6 +175,11 @@ class RpcServer:
             listener.close()
         for connection in list(self._connections.values()):
             connection.close()
+
+    def figures(self) -> RpcFigures:
+        connections = self._connections.values()
+        under_way = sum(connection.calls_under_way for connection in connections)
+        return RpcFigures(self.calls, under_way, self.calls_refused, len(connections))
 
     def _accept(self) -> "_ServerConnection":
         self._accepted += 1
@@ -204,6 +212,10 @@ class _ServerConnection(Channel):
     def describe(self) -> str:
         who = "an unknown peer" if self._peer is None else str(self._peer)
         return f"{who} at {self.connection.peer}"
+
+    @property
+    def calls_under_way(self) -> int:
+        return len(self._under_way)
 
     # Beginning and end.
 
@@ -314,6 +326,7 @@ class _ServerConnection(Channel):
     def _request(
         self, message: "Message[Any] | Header", payload: memoryview, peer: Identity
     ) -> None:
+        self._server.calls += 1
         call_id, request = message.call_id, message.body
         handler = self._requests.handlers.get(type(request))
         if handler is None:
@@ -358,6 +371,7 @@ class _ServerConnection(Channel):
     def _overloaded(self, call_id: int, crowded: bool) -> None:
         if crowded:
             raise ProtocolError("it sends calls and does not read the answers")
+        self._server.calls_refused += 1
         error = Overloaded(
             f"{self._server.identity} has {len(self._under_way)} calls of this connection under "
             "way: send fewer at a time"

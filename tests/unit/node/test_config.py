@@ -47,6 +47,16 @@ def test_paths_are_relative_to_the_file_and_the_doors_in_order_of_names(tmp_path
     assert config.raft.heartbeat_interval_ms == 100
 
 
+def test_figures_are_on_loopback_behind_the_other_doors_unless_an_address_is_named(
+    tmp_path: Path,
+) -> None:
+    assert loaded(tmp_path, GOOD).addresses.metrics == "127.0.0.1:7403"
+    text = GOOD.replace("7402", "7499")
+    assert loaded(tmp_path, text).addresses.metrics == "127.0.0.1:7500"
+    text = GOOD.replace("[addresses]", '[addresses]\nmetrics = "[::1]:9100"')
+    assert loaded(tmp_path, text).addresses.metrics == "[::1]:9100"
+
+
 def test_tls_allows_addresses_off_loopback(tmp_path: Path) -> None:
     text = GOOD.replace("127.0.0.1", "10.0.0.1")
     config = loaded(tmp_path, text + '[tls]\nca = "ca.pem"\ncert = "c.pem"\nkey = "k.pem"\n')
@@ -68,6 +78,13 @@ def test_tls_allows_addresses_off_loopback(tmp_path: Path) -> None:
         ("127.0.0.1:7401", "127.0.0.1:99999", "is not an address: write HOST:PORT"),
         ("127.0.0.1:7401", "10.0.0.1:7401", "is off loopback, which needs mutual TLS"),
         ("127.0.0.1:7410", "10.0.0.2:7410", "nodes.rpc of n2 '10.0.0.2:7410' is off loopback"),
+        (
+            "[addresses]",
+            '[addresses]\nmetrics = "0.0.0.0:7403"',
+            "addresses.metrics '0.0.0.0:7403' is off loopback, which needs mutual TLS",
+        ),
+        ("[addresses]", '[addresses]\nmetrics = "127.0.0.1:7402"', "to both worker and metrics"),
+        ("127.0.0.1:7402", "127.0.0.1:65535", "addresses.metrics has no default"),
         ("127.0.0.1:7402", "127.0.0.1:7401", "to both chunkserver and worker"),
         ("127.0.0.1:7410", "127.0.0.1:7400", "to both n2 and n1"),
         ('rpc = "127.0.0.1:7400"\nc', 'rpc = "127.0.0.1:7409"\nc', "has another port than 'n1'"),

@@ -40,7 +40,7 @@ class Log:
 
 
 def proposed(proposals: Proposals, log: Log) -> list[Any]:
-    return list(proposals.propose(1, log.append))
+    return list(proposals.propose(1, 0.0, log.append))
 
 
 @given(

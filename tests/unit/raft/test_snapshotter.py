@@ -263,6 +263,10 @@ def test_one_that_is_far_behind_is_sent_a_snapshot_whatever_interrupts_it(fault:
         run.wait(run.all_equal, 60_000)
         assert run.status(name).snapshot_index > 10
         assert run.status(name).first_index > 10
+        if fault == "none":
+            counted = run.group(name).figures().snapshots
+            assert counted.installed == 1 and counted.installed_bytes > 2 << 20
+            assert counted.installing_ms > 0
         if fault in ("cut off", "kill follower"):
             assert resumed() > before
         run.append(3)

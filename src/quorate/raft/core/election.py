@@ -41,6 +41,7 @@ def campaign(replica: Replica, now_ms: float, out: Effects) -> None:
     """
     replica.set_term_and_vote(replica.term + 1, replica.replica, out)
     replica.role = Role.CANDIDATE
+    replica.elections += 1
     replica.leader = NOBODY
     replica.vote_write = out.write
     replica.reset_election_timer(now_ms)

@@ -93,6 +93,7 @@ class Replica:
         "durable_index",
         "early_reads",
         "election_deadline_ms",
+        "elections",
         "heartbeat_deadline_ms",
         "last_contact_ms",
         "leader",
@@ -158,6 +159,8 @@ class Replica:
         self._unpersisted: deque[_Write] = deque()
         self.vote_write = 0
         self.votes: dict[ReplicaId, bool] = {}
+        self.elections = 0
+        """That this replica began, for whoever counts them."""
         self.progress: dict[ReplicaId, Progress]
         # It may have answered a leader just before it went down, and owe it a lease still.
         self.last_contact_ms = now_ms if timing.lease else float("-inf")
@@ -316,9 +319,9 @@ class Replica:
         self.durable_index = max(self.durable_index, self.log.base.index)
 
     def start_from(self, snapshot: Snapshot, out: Effects) -> None:
-        """Figure 13, steps 6 to 8: keep what follows the snapshot if it is of the same history."""
+        """Figure 13, steps 6 to 8: keep what follows the snapshot if it is of the same history (and
+        then this log says itself who belongs to the group)."""
         base = EntryId(snapshot.id.index, snapshot.id.term)
-        later: list[tuple[int, Configuration]] = []
         if self.log.term(base.index) == base.term:
             self.log.cut(base.index)
             self.forget_configurations(base.index)
@@ -331,7 +334,6 @@ class Replica:
         self.commit_index = base.index
         self.cut_goal = base.index
         self.snapshot = snapshot
-        self.configurations = [(base.index, snapshot.configuration), *later]
         self._obey(out)
 
     def send(self, receiver: ReplicaId, message: Message, out: Effects) -> None:

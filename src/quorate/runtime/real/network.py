@@ -268,24 +268,11 @@ class RealNetwork:
     async def listen(
         self, address: Address, accept: Callable[[], FrameReceiver], max_frame_bytes: int
     ) -> Listener:
-        host, port = self._allowed(address)
-        try:
-            server = await asyncio.get_running_loop().create_server(
-                lambda: RealConnection(accept(), max_frame_bytes, owner=self._connections),
-                host,
-                port,
-                ssl=None if self._tls is None else self._tls.server,
-                backlog=_BACKLOG,
-            )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise BadConfiguration(
-                    f"the address {address} is taken by another process: "
-                    "stop it, or choose another port"
-                ) from error
-            raise BadConfiguration(
-                f"cannot listen at {address}: {error.strerror or error}"
-            ) from error
+        server = await open_server(
+            address,
+            lambda: RealConnection(accept(), max_frame_bytes, owner=self._connections),
+            self._tls,
+        )
         self._servers.append(server)
         port = server.sockets[0].getsockname()[1]
         return RealListener(server, Address(f"{address.rpartition(':')[0]}:{port}"))
@@ -294,7 +281,7 @@ class RealNetwork:
         self, address: Address, receiver: FrameReceiver, max_frame_bytes: int, timeout_ms: float
     ) -> Connection:
         try:
-            host, port = self._allowed(address)
+            host, port = _allowed(address, self._tls)
         except BadInput as error:  # addresses come over the network, too
             raise Unavailable(f"cannot connect: {error.message}") from error
         connection = RealConnection(receiver, max_frame_bytes, address, self._connections)
@@ -333,14 +320,34 @@ class RealNetwork:
         for connection in list(self._connections):
             await connection.ended.wait()
 
-    def _allowed(self, address: Address) -> tuple[str, int]:
-        host, port = split_address(address)
-        if self._tls is None and not is_loopback(host):
+
+def _allowed(address: Address, tls: TlsContexts | None) -> tuple[str, int]:
+    host, port = split_address(address)
+    if tls is None and not is_loopback(host):
+        raise BadConfiguration(
+            f"the address {address} is not on loopback, so it needs mutual TLS: "
+            "give the paths ca, cert and key in [tls]"
+        )
+    return host, port
+
+
+async def open_server(
+    address: Address, protocol: Callable[[], asyncio.BaseProtocol], tls: TlsContexts | None
+) -> asyncio.Server:
+    """Accept connections at ``address``; raises ``BadConfiguration`` if it is taken, or is off
+    loopback without mutual TLS."""
+    host, port = _allowed(address, tls)
+    try:
+        return await asyncio.get_running_loop().create_server(
+            protocol, host, port, ssl=None if tls is None else tls.server, backlog=_BACKLOG
+        )
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             raise BadConfiguration(
-                f"the address {address} is not on loopback, so it needs mutual TLS: "
-                "give the paths ca, cert and key in [tls]"
-            )
-        return host, port
+                f"the address {address} is taken by another process: "
+                "stop it, or choose another port"
+            ) from error
+        raise BadConfiguration(f"cannot listen at {address}: {error.strerror or error}") from error
 
 
 def split_address(address: Address) -> tuple[str, int]:
