@@ -2,7 +2,8 @@
 
 ``RandomCluster`` runs ``raft_hosts.Host``s by one seeded source of randomness: it delays, reorders,
 loses and duplicates messages, cuts links in one direction, breaks connections, crashes, lets clocks
-drift, has snapshots taken, logs cut, files fetched, leadership handed over, and asks for reads.
+drift, has snapshots taken, logs cut, files fetched, leadership handed over, members changed, and
+asks for reads.
 Watchers see every step.
 """
 
@@ -15,8 +16,10 @@ from raft_hosts import Fetching, Freezing, Host, Letter
 from raft_replicas import group_of
 
 from quorate.base.ids import ReplicaId
-from quorate.raft.core.entries import NOBODY, Entry
+from quorate.raft.core.configuration import Configuration
+from quorate.raft.core.entries import NOBODY, Entry, EntryKind
 from quorate.raft.core.events import (
+    Change,
     Compact,
     Effects,
     Event,
@@ -33,7 +36,7 @@ from quorate.raft.core.events import (
 )
 from quorate.raft.core.invariants import Summary, summary
 from quorate.raft.core.messages import InstallSnapshot, ReadReply
-from quorate.raft.core.replica import Role
+from quorate.raft.core.replica import Replica, Role
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.core.validation import refusal
 
@@ -76,6 +79,15 @@ class Counts:
     transfers: int = 0
     """Elections that a leader asked for, and that were won."""
     early_campaigns: int = 0
+    changes: int = 0
+    joint: int = 0
+    """Those of the voters."""
+    inherited: int = 0
+    """Ended by another leader than the one that began it."""
+    given_up: int = 0
+    """A configuration went with the entry that had brought it."""
+    departures: int = 0
+    """Of leaders that had removed themselves."""
 
     def __iadd__(self, other: "Counts") -> "Counts":
         for name in self.__slots__:
@@ -110,6 +122,8 @@ class Chances:
     """Somebody's connection with its leader is reset."""
     drift: float = 0.0
     """Somebody's clock changes its rate."""
+    change: float = 0.0
+    """The members are to be others."""
 
     @staticmethod
     def drawn(random: Random) -> "Chances":
@@ -125,12 +139,17 @@ class Chances:
             transfer=random.choice((0, 0.1, 0.5)),
             lose_peer=random.choice((0, 0.2)),
             drift=random.choice((0, 1)),
+            change=random.choice((0, 0.3, 1)),
         )
         drawn.propose = random.choice((2, 5))
         drawn.deliver = random.choice((30, 60))
         drawn.sync = random.choice((10, 30))
         drawn.skip_ahead = random.choice((0, 0.1, 0.5))
         return drawn
+
+
+def _has_left(replica: Replica) -> bool:
+    return replica.role is Role.FOLLOWER and not replica.is_elector
 
 
 class RandomCluster:
@@ -141,7 +160,11 @@ class RandomCluster:
     def __init__(self, seed: int, *, lease: bool | None = None) -> None:
         """``lease`` is drawn, if it is not given."""
         self.random = random = Random(seed)
-        founders = group_of(random.choice((1, 2, 3, 3, 3, 3, 4, 5, 5)))
+        self.chances = Chances.drawn(random)
+        size = random.choice((1, 2, 3, 3, 3, 3, 4, 5, 5))
+        self._everybody = group_of(size + (random.randint(0, 3) if self.chances.change else 0))
+        """Those behind the founders belong to nobody at first."""
+        founders = group_of(size)
         limits = Limits(
             message_bytes=random.choice((1, 100, 1 << 18)),
             inflight_messages=random.choice((1, 2, 32)),
@@ -154,9 +177,8 @@ class RandomCluster:
         self._spread = random.choice((0.01, 0.1, 1))  # narrow: elections are contested
         self.hosts = {
             me: Host(me, founders, self._draw, timing=self._timing, limits=limits)
-            for me in founders.voters
+            for me in self._everybody.voters
         }
-        self.chances = Chances.drawn(random)
         self.counts = Counts()
         self.watchers: list[Callable[[Stepped], None]] = []
         self.refusals: list[str] = []
@@ -187,6 +209,7 @@ class RandomCluster:
             (self._transfer, self.chances.transfer),
             (self._lose_peer, self.chances.lose_peer),
             (self._drift_away, self.chances.drift),
+            (self._change, self.chances.change),
         ]
         doings, weights = zip(*actions, strict=True)
         for doing in self.random.choices(doings, weights, k=steps):
@@ -253,7 +276,7 @@ class RandomCluster:
         counts.cuts += isinstance(event, Compact) and effects.cut is not None
         counts.offers += sum(isinstance(m, InstallSnapshot) for _, m in effects.messages)
         counts.reads += len(effects.reads)
-        alone = len(replica.configuration.electors) == 1
+        alone = replica.is_alone
         counts.lease_reads += isinstance(event, Read) and bool(effects.reads) and not alone
         if isinstance(event, Receive):
             counts.follower_reads += isinstance(event.message, ReadReply)
@@ -263,6 +286,23 @@ class RandomCluster:
             counts.lost_histories += (
                 position < len(log) and log[position].term != event.snapshot.id.term
             )
+
+        if effects.configuration is not None:
+            self._count_changes(host, event, before, log, effects)
+        counts.departures += before.role is Role.LEADER and _has_left(replica)
+
+    def _count_changes(
+        self, host: Host, event: Event, before: Summary, log: list[Entry], effects: Effects
+    ) -> None:
+        replica, counts = host.replica, self.counts
+        began = isinstance(event, Change)
+        counts.changes += began
+        counts.joint += began and replica.configuration.is_joint
+        if before.role is Role.LEADER and not began:
+            last = [entry for entry in log if entry.kind == EntryKind.CONFIGURATION][-1]
+            counts.inherited += last.term != replica.term
+        appended = any(entry.kind == EntryKind.CONFIGURATION for entry in effects.entries)
+        counts.given_up += isinstance(event, Receive) and not appended
 
     # The things that are done at random.
 
@@ -386,6 +426,23 @@ class RandomCluster:
         if leader not in (NOBODY, host.me):
             self.take(host, PeerLost(leader))
             self.counts.early_campaigns += host.replica.leader == NOBODY
+
+    def _change(self) -> None:
+        """A step or two away from what is; what cannot be done is refused."""
+        host = self._leader_or_any()
+        current = host.replica.configuration
+        voters, learners = list(current.voters), list(current.learners)
+        for one in self.random.sample(self._everybody.voters, self.random.randint(1, 2)):
+            stays = self.random.random() < 0.6
+            if one in voters:
+                voters.remove(one)
+            elif one in learners:
+                learners.remove(one)
+                voters += [one] if stays else []
+                continue
+            learners += [one] if stays else []
+        addresses = {member: self._everybody.addresses[member] for member in (*voters, *learners)}
+        self.take(host, Change(Configuration(tuple(voters), addresses, tuple(learners))))
 
     # Snapshots.
 

@@ -78,6 +78,19 @@ class Figure3:
 
 
 @dataclass(slots=True)
+class LatestConfiguration:
+    """Raft §6: a replica obeys the latest configuration in its log, committed or not."""
+
+    def __call__(self, seen: Stepped) -> None:
+        replica, log = seen.host.replica, seen.host.log
+        if seen.event is None or log != seen.log_before:
+            latest = seen.host.configuration_of(log)
+            assert replica.configuration == latest, (
+                f"{seen.host.me} obeys {replica.configuration}, and its log says {latest}"
+            )
+
+
+@dataclass(slots=True)
 class LinearizableReads:
     """Thesis §6.4: a read sees all that was committed, wherever, when it began."""
 

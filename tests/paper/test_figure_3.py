@@ -2,7 +2,8 @@
 
 Each seed is one cluster (``raft_cluster.RandomCluster``): of one to five replicas, with messages
 lost, duplicated and reordered, links cut in one direction, crashes that lose unsynced writes,
-clocks that drift, logs cut behind snapshots, snapshots sent, leadership handed over, and reads.
+clocks that drift, logs cut behind snapshots, snapshots sent, leadership handed over, reads, and
+members that come and go.
 ``check_state`` and ``check_step`` run after each step as well.  That the properties can fail is
 shown by breaking one promise at a time, below.
 """
@@ -13,7 +14,7 @@ from functools import cache
 import pytest
 from raft_cluster import Counts, RandomCluster, Stepped
 from raft_hosts import Host
-from raft_properties import Figure3, LinearizableReads
+from raft_properties import Figure3, LatestConfiguration, LinearizableReads
 from raft_replicas import entries, group_of
 
 from quorate.base.ids import ReplicaId
@@ -31,6 +32,7 @@ PROPERTIES = (
     "log_matching",
     "leader_completeness",
     "state_machine_safety",
+    "latest_configuration",
     "linearizable_reads",
 )
 
@@ -43,7 +45,8 @@ def histories() -> tuple[dict[str, list[str]], Counts]:
     for seed in range(SEEDS):
         cluster = RandomCluster(seed)
         figure_3 = Figure3(cluster.hosts)
-        checks = [getattr(figure_3, name) for name in PROPERTIES[:-1]] + [LinearizableReads()]
+        checks = [getattr(figure_3, name) for name in PROPERTIES[:5]]
+        checks += [LatestConfiguration(), LinearizableReads()]
 
         def watch(
             seen: Stepped,
@@ -88,6 +91,11 @@ def test_no_two_replicas_apply_different_entries_at_one_index() -> None:
     assert histories()[0]["state_machine_safety"] == []
 
 
+def test_a_replica_obeys_the_latest_configuration_in_its_log() -> None:
+    """Raft §6: as soon as it is there, and as long."""
+    assert histories()[0]["latest_configuration"] == []
+
+
 def test_a_read_sees_all_that_was_committed_when_it_began() -> None:
     """Raft §8, thesis §6.4: on leaders, under leases, and on followers."""
     assert histories()[0]["linearizable_reads"] == []
@@ -120,6 +128,15 @@ def test_snapshots_reads_and_transfers_were_among_what_happened() -> None:
     assert total.early_campaigns > 10, total
 
 
+def test_changes_of_the_members_were_among_what_happened() -> None:
+    total = histories()[1]
+    assert total.changes > 10 * SEEDS, total
+    assert total.joint > 3 * SEEDS, total
+    assert total.inherited > SEEDS // 10, total
+    assert total.given_up > SEEDS // 10, total
+    assert total.departures > SEEDS // 3, total
+
+
 @pytest.mark.parametrize("seed", range(12))
 def test_a_healed_cluster_elects_a_leader_and_brings_all_logs_together(seed: int) -> None:
     """Raft §5: available while a majority works and can talk."""
@@ -129,7 +146,8 @@ def test_a_healed_cluster_elects_a_leader_and_brings_all_logs_together(seed: int
     cluster.settle(5_000)
     [leader] = cluster.leaders()
     assert leader.replica.commit_index == leader.replica.log.last_index
-    for host in cluster.hosts.values():
+    for member in leader.replica.configuration.members:
+        host = cluster.hosts[member]
         assert host.log == leader.log
         assert host.replica.commit_index == leader.replica.commit_index
 
