@@ -139,7 +139,7 @@ class Chances:
             transfer=random.choice((0, 0.1, 0.5)),
             lose_peer=random.choice((0, 0.2)),
             drift=random.choice((0, 1)),
-            change=random.choice((0, 0.3, 1)),
+            change=random.choice((0, 1, 4)),
         )
         drawn.propose = random.choice((2, 5))
         drawn.deliver = random.choice((30, 60))
@@ -157,11 +157,11 @@ class RandomCluster:
 
     MAX_UNDER_WAY = 300
 
-    def __init__(self, seed: int, *, lease: bool | None = None) -> None:
-        """``lease`` is drawn, if it is not given."""
+    def __init__(self, seed: int, *, lease: bool | None = None, size: int | None = None) -> None:
+        """``lease`` and ``size`` are drawn, if they are not given."""
         self.random = random = Random(seed)
         self.chances = Chances.drawn(random)
-        size = random.choice((1, 2, 3, 3, 3, 3, 4, 5, 5))
+        size = size or random.choice((1, 2, 3, 3, 3, 3, 4, 5, 5))
         self._everybody = group_of(size + (random.randint(0, 3) if self.chances.change else 0))
         """Those behind the founders belong to nobody at first."""
         founders = group_of(size)
@@ -432,7 +432,8 @@ class RandomCluster:
         host = self._leader_or_any()
         current = host.replica.configuration
         voters, learners = list(current.voters), list(current.learners)
-        for one in self.random.sample(self._everybody.voters, self.random.randint(1, 2)):
+        some = self.random.choices(self._everybody.voters, k=self.random.randint(1, 2))
+        for one in dict.fromkeys(some):
             stays = self.random.random() < 0.6
             if one in voters:
                 voters.remove(one)

@@ -232,7 +232,7 @@ def test_leases_hold_while_clocks_are_as_right_as_they_must_be_and_break_beyond(
     drift: float,
 ) -> None:
     """A leader whose clock is slow is cut off; clocks of the others are fast.  0.1 is the bound."""
-    cluster = RandomCluster(0, lease=True)
+    cluster = RandomCluster(0, lease=True, size=3)
     cluster.settle(2_000)
     [leader] = cluster.leaders()
     for host in cluster.hosts.values():

@@ -11,7 +11,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
-from quorate.base.errors import QuorateError
+import msgspec
+
+from quorate.base.errors import AlreadyExists, QuorateError
 from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
 from quorate.gfs.client import DEFAULT_TIMEOUT_MS, FileSystem
@@ -41,6 +43,9 @@ from quorate.simulator.checkers.safety import SafetyChecker
 from quorate.simulator.workloads.lists import Lists
 
 CLUSTER = ClusterId("5" * 32)
+NODES_A_LIFE = 100
+"""What a node's number grows by when its machine has lost its disk."""
+REPAIR_MS = 5_000.0
 TRANSFER_MS = 1_000
 """Within this time a leader must have handed over, or it goes on."""
 SEGMENT_BYTES = 128 * 1024
@@ -126,6 +131,14 @@ class Cluster(ABC):
         """Have the members of ``group`` changed; whether there is anybody to be told."""
         return False
 
+    def lose_disk(self, name: str) -> bool:
+        """Replace the disk of a machine that is down by an empty one, if the cluster can bear that;
+        whether that was done."""
+        return False
+
+    def repair(self) -> None:
+        """What an operator does from time to time: have lost replicas replaced."""
+
     def rpc(self, world: World) -> RpcClient:
         """What a client process calls with."""
         return RpcClient(world, Identity(self.cluster, NodeId(0), "client"))
@@ -158,21 +171,26 @@ class RaftCluster(Cluster):
         groups: int = 1,
         *,
         founders: int | None = None,
+        lost: Sequence[str] = (),
         timing: Timing | None = None,
         limits: Limits | None = None,
         machine: Callable[[], StateMachine] = Lists,
     ) -> None:
         """The first ``founders`` of the nodes (default: all) are voters of all groups from the
-        beginning; the others hold replicas that nobody knows yet."""
+        beginning; the others hold replicas that nobody knows yet.  ``lost`` may be out of order for
+        good."""
         numbers = [GroupId(number) for number in range(1, groups + 1)]
         super().__init__(simulation, CLUSTER, names_of(nodes), numbers, ["raft"])
         self._founders = self.names[:founders]
+        self.lost = tuple(lost)
         self._timing = timing
         self._limits = limits
         self._machine = machine
         self.raft_nodes: dict[str, RaftNode] = {}
         """What the latest ``raft`` process of each machine runs, once it has opened its log."""
         self._worlds: dict[str, World] = {}
+        self._lives = dict.fromkeys(self.names, 0)
+        """How many disks a machine has lost: with each it comes back as another node."""
 
     def start_client(self, name: str, work: ClientWork) -> SimulatedProcess:
         """A process on a machine of its own, with a client for each group."""
@@ -211,9 +229,9 @@ class RaftCluster(Cluster):
         leader = self.raft_nodes[name].groups[group]
         world = self._worlds[name]
         wanted = Members(
-            tuple(replica_id(group, voter) for voter in voters),
-            {replica_id(group, other): address(other) for other in (*voters, *learners)},
-            tuple(replica_id(group, learner) for learner in learners),
+            tuple(self._replica(group, voter) for voter in voters),
+            {self._replica(group, other): address(other) for other in (*voters, *learners)},
+            tuple(self._replica(group, learner) for learner in learners),
         )
 
         async def change() -> None:
@@ -223,15 +241,62 @@ class RaftCluster(Cluster):
         self.processes(name)[0].run(self.simulation.loop.create_task, change())
         return True
 
+    def lose_disk(self, name: str) -> bool:
+        if not all(self._can_lose(name, group) for group in self.groups):
+            return False
+        self.simulation.machine(name).disk.wipe()
+        self._lives[name] += 1
+        return True
+
+    def _can_lose(self, name: str, group: GroupId) -> bool:
+        """Whether in every configuration that anybody obeys a majority keeps its disks."""
+        known = [node.groups[group].configuration for node in self.raft_nodes.values()]
+        for voters in [c.voters for c in known] + [c.old_voters for c in known if c.is_joint]:
+            kept = [v for v in voters if self._is_current(group, v) and name_of(v) != name]
+            if 2 * len(set(kept) - self._out_of_order(group)) <= len(voters):
+                return False
+        return True
+
+    def _out_of_order(self, group: GroupId) -> set[ReplicaId]:
+        return {self._replica(group, name) for name in self.lost}
+
+    def _is_current(self, group: GroupId, replica: ReplicaId) -> bool:
+        return replica == self._replica(group, name_of(replica))
+
+    def repair(self) -> None:
+        for group in self.groups:
+            name = self.leader(group)
+            if name is None or name not in self.raft_nodes:
+                continue
+            members = self.raft_nodes[name].groups[group].configuration
+            stale = [r for r in members.members if not self._is_current(group, r)]
+            if stale and not members.is_joint:
+                voters, learners = map(name_of, members.voters), map(name_of, members.learners)
+                # One that was made a learner in the old one's place already goes on from there.
+                chosen = list(dict.fromkeys(voters))
+                rest = [other for other in dict.fromkeys(learners) if other not in chosen]
+                self.change_members(group, chosen, rest, REPAIR_MS)
+
+    def _node(self, name: str) -> NodeId:
+        return NodeId(node_id(name) + self._lives[name] * NODES_A_LIFE)
+
+    def _replica(self, group: GroupId, name: str) -> ReplicaId:
+        return founding_replica(group, self._node(name))
+
     def _main(self, name: str, role: str) -> Main:
+        node_number = self._node(name)
+
         async def main(world: World) -> None:
             self._worlds[name] = world
-            identity = Identity(CLUSTER, node_id(name), role)
+            if self._lives[name]:
+                with suppress(AlreadyExists):
+                    await Wal.create(world.disk, CLUSTER, node_number, segment_bytes=SEGMENT_BYTES)
+            identity = Identity(CLUSTER, node_number, role)
             rpc = self._raft_rpc(world, identity)
             node = self.raft_nodes[name] = await RaftNode.start(
                 world,
                 CLUSTER,
-                node_id(name),
+                node_number,
                 {group: (self._machine(), self._membership(group, name)) for group in self.groups},
                 rpc,
                 timing=self._timing,
@@ -246,8 +311,11 @@ class RaftCluster(Cluster):
         return main
 
     def _membership(self, group: GroupId, name: str) -> Membership:
-        addresses = {replica_id(group, other): address(other) for other in self._founders}
-        return Membership(replica_id(group, name), founding(addresses))
+        founders = founding({replica_id(group, other): address(other) for other in self._founders})
+        if self._lives[name]:  # who joins has asked whom to answer
+            now = {self._replica(group, other): address(other) for other in self.names}
+            founders = msgspec.structs.replace(founders, addresses=founders.addresses | now)
+        return Membership(self._replica(group, name), founders)
 
 
 class User:
@@ -338,4 +406,4 @@ def replica_id(group: GroupId, name: str) -> ReplicaId:
 
 def name_of(replica: ReplicaId) -> str:
     """The node that holds ``replica``."""
-    return f"n{replica % REPLICAS_PER_GROUP}"
+    return f"n{replica % REPLICAS_PER_GROUP % NODES_A_LIFE}"

@@ -21,7 +21,7 @@ def election_timeout(replica: Replica, now_ms: float, out: Effects) -> None:
     """Nothing was heard from a leader: ask whether an election could be won."""
     replica.become_follower(replica.term, NOBODY, now_ms, out)
     replica.reset_election_timer(now_ms)
-    if not replica.is_elector:
+    if not replica.may_stand:
         sometimes("no campaign of who does not vote")
         return  # a learner, or removed, or not yet told of its group
     if replica.disk_stalls(now_ms):
@@ -158,4 +158,5 @@ def _become_leader(replica: Replica, now_ms: float, out: Effects) -> None:
 
 def _is_open(replica: Replica) -> bool:
     index, configuration = replica.configurations[-1]
-    return configuration.is_joint or index > replica.commit_index
+    leaves = replica.replica not in configuration.voters
+    return configuration.is_joint or leaves or index > replica.commit_index

@@ -203,6 +203,15 @@ class Replica:
         return self.replica in self.configuration.electors
 
     @property
+    def may_stand(self) -> bool:
+        """Whether it starts elections.  Who is removed does until it knows that to be committed:
+        the old voters may need it, and it may be the only one that has the entry (thesis §4.2.2).
+        """
+        later = [known for at, known in self.configurations if at > self.commit_index]
+        possible = (self.configuration_at(self.commit_index), *later)
+        return any(self.replica in known.electors for known in possible)
+
+    @property
     def is_alone(self) -> bool:
         """Its own vote is the only one that counts."""
         return self.configuration.electors == (self.replica,)

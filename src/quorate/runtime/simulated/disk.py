@@ -43,6 +43,12 @@ class SimulatedDisk:
         self._random = source
         self._root = DirectoryInode()
 
+    def wipe(self) -> None:
+        """Another disk takes its place, empty."""
+        self.used_bytes = 0
+        self.journal = Journal()
+        self._root = DirectoryInode()
+
     def view(self, process: SimulatedProcess, root: str) -> SimulatedView:
         """The tree below ``root``, made durably if it is missing, as ``process`` sees it."""
         return SimulatedView(self, process, path_parts(root))

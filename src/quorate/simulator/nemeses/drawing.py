@@ -21,6 +21,7 @@ from quorate.simulator.nemeses.faults import (
     FullDisk,
     Jump,
     Kill,
+    LostDisk,
     Noise,
     Partition,
     Pause,
@@ -37,7 +38,15 @@ BEGIN_MS = 500
 QUIET_MS = 2_000
 """Nothing begins so shortly before the faults end."""
 STORM_MS = 8_000
-WEIGHTS = {"kill": 5, "power loss": 4, "pause": 5, "transfer": 4, "change": 6, "full disk": 0.5}
+WEIGHTS = {
+    "kill": 5,
+    "power loss": 4,
+    "pause": 5,
+    "transfer": 4,
+    "change": 6,
+    "lost disk": 3,
+    "full disk": 0.5,
+}
 """How often a kind is drawn; 1 for those that are not here."""
 
 
@@ -180,6 +189,8 @@ class _Drawing:
                 return self._slow_disk(at_ms, target)
             case "failed sync":
                 return FailedSync(at_ms=at_ms, for_ms=down_ms, target=target)
+            case "lost disk":
+                return LostDisk(at_ms=at_ms, for_ms=down_ms, target=target)
             case "ambush":
                 for_ms = rng.randint(2_000, 8_000)
                 return Ambush(at_ms=at_ms, for_ms=for_ms, strikes=rng.randint(1, 4))

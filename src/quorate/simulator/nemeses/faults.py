@@ -167,6 +167,17 @@ class FlippedBit(Fault, frozen=True, tag="flipped bit"):
         return "flipped bit"
 
 
+class LostDisk(Fault, frozen=True, tag="lost disk"):
+    """A machine gets another disk, an empty one, comes back as a new node, and its replicas are
+    replaced by new ones; but only if a majority of every group keeps what it has."""
+
+    target: str
+
+    @property
+    def kind(self) -> str:
+        return "lost disk"
+
+
 class Storm(Fault, frozen=True, tag="storm"):
     """Of the others one half reaches the other by the hub alone, so that no election is won without
     it, and the hub is killed again and again, above all when it has just voted: the hour of a
@@ -214,6 +225,7 @@ AnyFault: TypeAlias = (
     | FailedSync
     | FullDisk
     | FlippedBit
+    | LostDisk
     | Storm
     | Ambush
     | Transfer
@@ -236,6 +248,7 @@ KINDS = (
     "failed sync",
     "full disk",
     "flipped bit",
+    "lost disk",
     "storm",
     "ambush",
     "transfer",

@@ -31,6 +31,7 @@ from quorate.simulator.nemeses.faults import (
     FullDisk,
     Jump,
     Kill,
+    LostDisk,
     Noise,
     Partition,
     Pause,
@@ -43,6 +44,7 @@ from quorate.simulator.nemeses.faults import (
 )
 
 CAPACITY_BYTES = 1 << 40
+REPAIR_PAUSE_MS = 700.0
 
 Undo: TypeAlias = Callable[[], None]
 Direction: TypeAlias = tuple[str, str]
@@ -68,6 +70,8 @@ class Nemesis:
         self._cuts: dict[int, list[Direction]] = {}
         self._noises: dict[int, tuple[str, Noise]] = {}
         self._slow: dict[int, tuple[str, SlowDisk]] = {}
+        self._repairs = False
+        """Somebody has replicas replaced that were lost."""
         self._lurking: dict[int, Lurking] = {}
         self._full: dict[int, str] = {}
         self._drifts: dict[int, tuple[str, float]] = {}
@@ -142,6 +146,8 @@ class Nemesis:
                 return self._pause(fault, name)
             case Reset():
                 return _nothing if self._simulation.wire.reset(name) else None
+            case LostDisk():
+                return self._lose_disk(name)
             case FlippedBit():
                 return self._flip_bit(fault, name)
             case Storm():
@@ -444,6 +450,19 @@ class Nemesis:
             at = last[0] + rng.randrange(last[1])
             disk.flip_bit(f"raft/log/{newest}", at, rng.randrange(8))
         return undo
+
+    def _lose_disk(self, name: str) -> Undo | None:
+        undo = self._fell([name], self._cluster.roles, self._cluster.kill)
+        if undo is None or not self._cluster.lose_disk(name):
+            return undo
+        if not self._repairs:
+            self._repairs = True
+            self._repair()
+        return undo
+
+    def _repair(self) -> None:
+        self._cluster.repair()
+        self.later(REPAIR_PAUSE_MS, self._repair)
 
     def _source(self, fault: AnyFault) -> random.Random:
         return random.Random(f"{self._simulation.seed}/fault/{fault.number}")

@@ -22,7 +22,7 @@ KINDS_FOR_NODES = tuple(
     if kind
     not in (
         *("storm", "ambush", "flipped bit", "failed sync", "full disk", "jump", "delay"),
-        *("transfer", "change"),
+        *("transfer", "change", "lost disk"),
     )
 )
 """Of whole nodes every promise is judged, also those that a lost disk would break."""

@@ -33,6 +33,7 @@ def _groups(
         options.nodes,
         options.groups,
         founders=options.founders,
+        lost=options.lost,
         timing=options.timing,
         limits=options.limits,
         machine=machine,
