@@ -93,7 +93,8 @@ class Host:
         newest = max(self.files, default=None)
         self.applied = list(self.files[newest]) if newest else []
         """The state: every entry that it has come from."""
-        snapshot = newest and Snapshot(newest, 0, 0, self.configuration_of(self.applied))
+        members = self.configuration_of(self.applied)
+        snapshot = Snapshot(newest, 0, 0, members) if newest else None
         found = Recovered(
             self.disk_state, self.disk_base.index, self.disk_base.term, list(self.disk_log)
         )

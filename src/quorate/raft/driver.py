@@ -24,7 +24,7 @@ from quorate.base.check import check
 from quorate.base.errors import ProtocolError
 from quorate.base.histogram import Histogram
 from quorate.base.ids import Address, GroupId, ReplicaId
-from quorate.raft.core.configuration import Configuration
+from quorate.raft.core.configuration import MAX_ADDRESS_BYTES, MAX_MEMBERS, Configuration
 from quorate.raft.core.entries import ENTRY_BYTES, Entry, Snapshot
 from quorate.raft.core.events import (
     Change,
@@ -59,6 +59,8 @@ from quorate.raft.observer import Observer
 from quorate.raft.wal import Wal
 from quorate.runtime.ports import Timer, World
 
+MAX_ADDRESSES = 4 * MAX_MEMBERS
+"""That a replica learns from those who speak to it, beside those of its members."""
 MAX_NOTICE_BYTES = 768 * 1024
 """Entries that are joined into one notice; a control frame takes 1 MiB."""
 
@@ -165,9 +167,15 @@ class Driver:
                 why = refusal(hosted.replica, envelope.sender, envelope.message)
                 if why is not None:
                     raise ProtocolError(f"group {envelope.group}, from {envelope.sender}: {why}")
+                self._learn(hosted.addresses, envelope.sender, notice.door)
                 self._step(hosted, Receive(envelope.sender, envelope.message))
         finally:
             self._send_out()
+
+    def _learn(self, addresses: dict[ReplicaId, Address], sender: ReplicaId, door: Address) -> None:
+        known = sender in addresses or len(addresses) < MAX_ADDRESSES
+        if door and known and len(door.encode()) <= MAX_ADDRESS_BYTES:
+            addresses[sender] = door
 
     def connection_lost(self, address: Address) -> None:
         """The connection with the process at ``address`` ended; it has probably, too."""

@@ -37,6 +37,7 @@ from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import ENTRY_BYTES, Entry, EntryKind, Snapshot
 from quorate.raft.core.events import ReadReady
 from quorate.raft.core.replica import Replica, Role
+from quorate.raft.digests import Comparison
 from quorate.raft.driver import Driver
 from quorate.raft.figures import GroupFigures
 from quorate.raft.messages import GroupStatus
@@ -45,7 +46,7 @@ from quorate.raft.proposals import Answer, LogBatch, Proposals
 from quorate.raft.reads import Reads, Waiting
 from quorate.raft.sessions import SessionMachine, wrap
 from quorate.raft.snapshots import SnapshotStore
-from quorate.raft.snapshotter import BulkCaller, Snapshotter
+from quorate.raft.snapshotter import Caller, Snapshotter
 from quorate.runtime.ports import Timer, World
 
 R = TypeVar("R")
@@ -87,7 +88,7 @@ class Group:
         replica: Replica,
         addresses: dict[ReplicaId, Address],
         store: SnapshotStore,
-        caller: BulkCaller,
+        caller: Caller,
         observer: Observer | None = None,
     ) -> None:
         """``sessions`` has the state of the replica's snapshot."""
@@ -110,6 +111,9 @@ class Group:
         self._reads = Reads(world, driver, group, sessions.query)
         self._snapshotter = Snapshotter(
             world, driver, group, sessions, replica, addresses, store, caller, self._restored
+        )
+        self.comparison = Comparison(
+            world, group, replica, addresses, sessions.digest, caller.notify
         )
         self._due: set[str] = set()
         self.is_leader = False
@@ -205,6 +209,11 @@ class Group:
     def configuration(self) -> Configuration:
         """In force here: the latest in the log, committed or not."""
         return self._replica.configuration
+
+    @property
+    def committed_configuration(self) -> Configuration:
+        """In force at what was applied last: nothing can take it back."""
+        return self._replica.configuration_at(self.last_applied)
 
     def change(self, target: Configuration) -> str | None:
         """Begin to change the members to ``target``, unless they are that; what must be waited for
@@ -430,6 +439,7 @@ class Group:
             meta = Meta(entry.index, entry.term, self.time_ms)
             replies = self._sessions.apply_batch(meta, batch.commands)
         self.last_applied = entry.index
+        self.comparison.applied(entry.index)
         if self._observer is not None:
             digest = self._sessions.digest()
             self._observer.applied(self.group, self._replica.replica, entry, digest)

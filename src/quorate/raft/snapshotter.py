@@ -14,7 +14,7 @@ Rules:
 from collections.abc import Callable
 from typing import Protocol
 
-from quorate.base.codec import Request
+from quorate.base.codec import Notice, Request
 from quorate.base.errors import (
     BadConfiguration,
     CorruptData,
@@ -50,8 +50,10 @@ RETRY_SHARE = 4
 """After a snapshot that met a full disk the next is tried when a fourth of the bound has come."""
 
 
-class BulkCaller(Protocol):
-    """What fetches: an ``RpcClient``."""
+class Caller(Protocol):
+    """What fetches and tells: an ``RpcClient``."""
+
+    def notify(self, address: Address, notice: Notice) -> None: ...
 
     async def call_bulk(
         self, address: Address, request: Request[SnapshotChunk], *, timeout_ms: float
@@ -70,7 +72,7 @@ class Snapshotter:
         replica: Replica,
         addresses: dict[ReplicaId, Address],
         store: SnapshotStore,
-        caller: BulkCaller,
+        caller: Caller,
         restored: Callable[[Snapshot], None],
     ) -> None:
         self._world = world

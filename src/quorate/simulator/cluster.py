@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from quorate.base.check import Bug
 from quorate.base.errors import AlreadyExists, QuorateError
 from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
@@ -138,6 +139,7 @@ class Cluster(ABC):
 
     def repair(self) -> None:
         """What an operator does from time to time: have lost replicas replaced."""
+        raise Bug("no disk was lost")
 
     def rpc(self, world: World) -> RpcClient:
         """What a client process calls with."""

@@ -148,7 +148,9 @@ def a_snapshot(**changes: object) -> InstallSnapshot:
     return offer(msgspec.structs.replace(honest, **changes))
 
 
-def offer(id: SnapshotId, term: int = 1, configuration: Configuration = FOUNDING) -> Message:
+def offer(
+    id: SnapshotId, term: int = 1, configuration: Configuration = FOUNDING
+) -> InstallSnapshot:
     return InstallSnapshot(term, Snapshot(id, 5, 100, configuration), 2)
 
 

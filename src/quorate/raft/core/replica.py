@@ -24,8 +24,8 @@ Theory of operation (sections are those of the extended Raft paper; "thesis" is 
   on a lease, while the voters owe it theirs (thesis §6.4.1).
 * Who votes, and who gets the log, may change while all this goes on (§6).
 ``election.py``, ``replication.py``, ``compaction.py``, ``reads.py``, ``transfer.py`` and
-``membership.py`` hold the parts; ``validation.py`` says what no correct peer sends, ``invariants.py`` what must always be
-true.
+``membership.py`` hold the parts; ``validation.py`` says what no correct peer sends,
+``invariants.py`` what must always be true.
 """
 
 from collections import deque
