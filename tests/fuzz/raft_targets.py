@@ -179,68 +179,18 @@ def _configured(index: int, configuration: Configuration) -> Entry:
     return Entry(index, 1, int(EntryKind.CONFIGURATION), encode(configuration))
 
 
-def _scripts() -> list[list[int | Said]]:
-    def say(message: Message, sender: ReplicaId = TWO) -> Said:
-        return (int(sender), message)
+def _say(message: Message, sender: ReplicaId = TWO) -> Said:
+    return (int(sender), message)
 
-    follow: list[int | Said] = [
-        say(VoteRequest(1, 0, 0, True)),
-        say(VoteRequest(1, 0, 0)),
-        1,
-        say(AppendRequest(1, 0, 0, 0, [_entry(1, 1), _entry(2, 1)], 1)),
-        1,
-        say(AppendRequest(1, 2, 1, 2, [_entry(3, 1)], 2)),
-        3,
-        say(ReadReply(1, 2)),
-        say(AppendRequest(2, 2, 1, 3, [_entry(3, 2), _entry(4, 2)], 1), THREE),
-        1,
-        11,  # takes a snapshot
-        6,
-        say(TimeoutNow(2), THREE),
-    ]
-    lead: list[int | Said] = [
-        0,
-        say(VoteReply(1, True, True)),
-        1,
-        say(VoteReply(1, True)),
-        1,
-        say(AppendReply(1, True, 1, round=1)),
-        2,
-        2,
-        1,
-        say(AppendReply(1, True, 3, round=1), THREE),
-        3,
-        say(ReadRequest(7)),
-        0,
-        say(AppendReply(1, False, 0, 1, 0, 1, 3)),
-        say(AppendReply(1, True, 3, round=3)),
-        say(AppendReply(1, False, 0, 2, 0, 2, 3), THREE),
-        11,
-        6,
-        say(InstallReply(1, 3)),
-        4,
-        0,
-    ]
-    answered: list[int | Said] = [
-        *lead[:8],
-        say(AppendReply(1, True, 2, round=1)),
-        say(AppendReply(1, False, 0, 3, 0, 3, 1)),
-    ]
-    offer = Snapshot(SnapshotId(GROUP, 9, 3, TWO), 5, 100, FOUNDING)
-    install: list[int | Said] = [
-        *follow[:5],
-        say(InstallSnapshot(3, offer, 1)),
-        11,  # has fetched it
-        say(AppendRequest(3, 9, 3, 9, [_entry(10, 3)], 2)),
-        1,
-        say(AppendRequest(3, 5, 2, 9, [_entry(index, 3) for index in range(6, 12)], 2)),
-    ]
+
+def _changes(lead: list[int | Said], offer: Snapshot) -> list[list[int | Said]]:
+    """``lead``: it leads, and three entries are in its log."""
 
     def all_have(index: int) -> list[int | Said]:
         reply = AppendReply(1, True, index)
-        return [1, *[say(reply, member) for member in (TWO, THREE, FOUR)]]
+        return [1, *[_say(reply, member) for member in (TWO, THREE, FOUR)]]
 
-    changes: list[int | Said] = [*lead[:8], 8, *all_have(4)]
+    changes: list[int | Said] = [*lead, 8, *all_have(4)]
     changes += [9, *all_have(5), *all_have(6)]
     changes += [10, *all_have(7), *all_have(8), 0]
     told = [
@@ -248,15 +198,72 @@ def _scripts() -> list[list[int | Said]]:
         for index, target in enumerate((FOUNDING.towards(_JOINED), _JOINED, FOUNDING), 1)
     ]
     follow_changes: list[int | Said] = [
-        say(AppendRequest(1, 0, 0, 0, told, 1), FOUR),
+        _say(AppendRequest(1, 0, 0, 0, told, 1), FOUR),
         1,
-        say(AppendRequest(2, 1, 1, 1, [_entry(2, 2)], 1)),  # two of them are replaced
+        _say(AppendRequest(2, 1, 1, 1, [_entry(2, 2)], 1)),  # two of them are replaced
         0,
-        say(InstallSnapshot(3, msgspec.structs.replace(offer, configuration=_JOINED), 1), THREE),
+        _say(InstallSnapshot(3, msgspec.structs.replace(offer, configuration=_JOINED), 1), THREE),
         11,
         0,
     ]
-    return [follow, lead, answered, install, changes, follow_changes]
+    return [changes, follow_changes]
+
+
+def _scripts() -> list[list[int | Said]]:
+    follow: list[int | Said] = [
+        _say(VoteRequest(1, 0, 0, True)),
+        _say(VoteRequest(1, 0, 0)),
+        1,
+        _say(AppendRequest(1, 0, 0, 0, [_entry(1, 1), _entry(2, 1)], 1)),
+        1,
+        _say(AppendRequest(1, 2, 1, 2, [_entry(3, 1)], 2)),
+        3,
+        _say(ReadReply(1, 2)),
+        _say(AppendRequest(2, 2, 1, 3, [_entry(3, 2), _entry(4, 2)], 1), THREE),
+        1,
+        11,  # takes a snapshot
+        6,
+        _say(TimeoutNow(2), THREE),
+    ]
+    lead: list[int | Said] = [
+        0,
+        _say(VoteReply(1, True, True)),
+        1,
+        _say(VoteReply(1, True)),
+        1,
+        _say(AppendReply(1, True, 1, round=1)),
+        2,
+        2,
+        1,
+        _say(AppendReply(1, True, 3, round=1), THREE),
+        3,
+        _say(ReadRequest(7)),
+        0,
+        _say(AppendReply(1, False, 0, 1, 0, 1, 3)),
+        _say(AppendReply(1, True, 3, round=3)),
+        _say(AppendReply(1, False, 0, 2, 0, 2, 3), THREE),
+        11,
+        6,
+        _say(InstallReply(1, 3)),
+        4,
+        0,
+    ]
+    answered: list[int | Said] = [
+        *lead[:8],
+        _say(AppendReply(1, True, 2, round=1)),
+        _say(AppendReply(1, False, 0, 3, 0, 3, 1)),
+    ]
+    offer = Snapshot(SnapshotId(GROUP, 9, 3, TWO), 5, 100, FOUNDING)
+    install: list[int | Said] = [
+        *follow[:5],
+        _say(InstallSnapshot(3, offer, 1)),
+        11,  # has fetched it
+        _say(AppendRequest(3, 9, 3, 9, [_entry(10, 3)], 2)),
+        1,
+        _say(AppendRequest(3, 5, 2, 9, [_entry(index, 3) for index in range(6, 12)], 2)),
+    ]
+
+    return [follow, lead, answered, install, *_changes(lead[:8], offer)]
 
 
 def _seeds() -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from itertools import chain, combinations, pairwise
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -31,11 +32,12 @@ def of(
 
 @st.composite
 def settled(draw: st.DrawFn) -> Configuration:
-    """Any that is not joint, of one to seven members."""
+    """Any that is not joint, of one to seven members; some have names."""
     voters = draw(st.lists(st.sampled_from(SEVEN), min_size=1, max_size=5, unique=True))
     others = [replica for replica in SEVEN if replica not in voters]
     learners = draw(st.lists(st.sampled_from(others), max_size=2, unique=True))
-    return of(tuple(voters), tuple(learners))
+    names = {member: f"n{member}" for member in (*voters, *learners) if draw(st.booleans())}
+    return msgspec.structs.replace(of(tuple(voters), tuple(learners)), names=names)
 
 
 # Majorities.
@@ -45,7 +47,7 @@ def quorums(configuration: Configuration) -> list[set[ReplicaId]]:
     """All sets of members that are one."""
     members = configuration.members
     sets = chain.from_iterable(combinations(members, n) for n in range(len(members) + 1))
-    return [set(some) for some in sets if configuration.is_quorum(lambda r, s=some: r in s)]  # type: ignore[misc]
+    return [set(some) for some in sets if configuration.is_quorum(set(some).__contains__)]
 
 
 @pytest.mark.parametrize(("voters", "enough"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4)])
@@ -87,7 +89,8 @@ def test_reached_and_is_quorum_say_the_same(
     configuration = old.towards(new) if new else old
     reached = configuration.reached(values.__getitem__)
     for value in range(10):
-        assert configuration.is_quorum(lambda r, v=value: values[r] >= v) == (value <= reached)  # type: ignore[misc]
+        enough = [number >= value for number in values]
+        assert configuration.is_quorum(enough.__getitem__) == (value <= reached)
 
 
 @given(settled(), settled())
@@ -154,7 +157,9 @@ def test_each_step_can_be_and_ends_where_it_should(
     assume(old != target)
     step = old.towards(target)
     assert fault_of(old) is fault_of(step) is fault_of(target) is None
-    assert (step.after() if step.is_joint else step) == target
+    end = step.after() if step.is_joint else step
+    assert end.names.items() >= target.names.items()
+    assert msgspec.structs.replace(end, names=target.names) == target
     assert {*step.members} >= {*target.members}
     assert decode(encode(step), Configuration) == step
 
@@ -173,6 +178,15 @@ FAULTS: dict[str, tuple[str, Configuration]] = {
     "an address too few": (
         "not every member has an address",
         Configuration((ME, TWO), {ME: Address("m")}),
+    ),
+    "an address too long": ("an address of more than", founding({ME: Address("n" * 201)})),
+    "a name of nobody": (
+        "a name of who is no member",
+        msgspec.structs.replace(group_of(2), names={THREE: "n3"}),
+    ),
+    "a name that is none": (
+        "is no name",
+        msgspec.structs.replace(group_of(2), names={TWO: "../n2"}),
     ),
     "an address too many": (
         "not every member has an address",
@@ -206,7 +220,8 @@ def test_whatever_can_be_fits_into_the_head_of_a_snapshot() -> None:
     for length in (10, 200, 256, 400, 100_000):
         members = [ReplicaId((1 << 64) - 1 - n) for n in range(MAX_MEMBERS)]
         addresses = {member: Address("n" * length) for member in members}
-        largest = Configuration(tuple(members), addresses, (), tuple(members))
+        names = dict.fromkeys(members, "n" * min(length, 63))
+        largest = Configuration(tuple(members), addresses, (), tuple(members), names)
         if fault_of(largest) is None:
             assert len(encode(largest)) <= MEMBERS_BYTES
     assert fault_of(founding({ME: Address("n" * 200)})) is None

@@ -14,12 +14,12 @@ from quorate.base.check import check
 from quorate.base.codec import encode
 from quorate.base.ids import ReplicaId
 from quorate.base.sometimes import sometimes
+from quorate.raft.core import reads
 from quorate.raft.core.configuration import Configuration, fault_of
 from quorate.raft.core.entries import NOBODY, EntryKind
 from quorate.raft.core.events import Effects
 from quorate.raft.core.messages import TimeoutNow
 from quorate.raft.core.progress import Mode, Progress
-from quorate.raft.core.reads import rounds_answered
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.core.replication import heartbeat_for, send_entries
 
@@ -87,7 +87,7 @@ def settle(replica: Replica, now_ms: float, out: Effects) -> None:
         # Its last word: with this commit index it knows that it is not of the group any more.
         replica.send(peer, heartbeat_for(replica, replica.progress.pop(peer)), out)
     # Fewer may be enough now, and who is left might say nothing any more.
-    rounds_answered(replica, now_ms, out)
+    reads.rounds_answered(replica, now_ms, out)
     if replica.replica not in configuration.voters:
         sometimes("leader that removed itself steps down")
         replica.send(replica.successor, TimeoutNow(replica.term), out)

@@ -3,6 +3,7 @@
 from quorate.simulator.planted import (
     durability,
     elections,
+    membership,
     nodes,
     reads,
     replication,
@@ -21,4 +22,5 @@ BUGS: tuple[PlantedBug, ...] = (
     *reads.BUGS,
     *sessions.BUGS,
     *nodes.BUGS,
+    *membership.BUGS,
 )
