@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from raft_hosts import Fetching, Freezing, Host, Letter
-
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import NOBODY, Entry
 from quorate.raft.core.events import (
@@ -35,6 +33,7 @@ from quorate.raft.core.messages import InstallSnapshot, ReadReply
 from quorate.raft.core.replica import Role
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.core.validation import refusal
+from quorate.simulator.scenarios.hosts import Fetching, Freezing, Host, Letter
 
 
 class Stepped(NamedTuple):

@@ -12,7 +12,6 @@ from functools import cache
 
 import pytest
 from raft_cluster import Counts, RandomCluster, Stepped
-from raft_hosts import Host
 from raft_properties import Figure3, LinearizableReads
 from raft_replicas import entries
 
@@ -21,6 +20,7 @@ from quorate.raft.core.entries import HardState
 from quorate.raft.core.events import Propose, Read, ReadReady, Tick
 from quorate.raft.core.invariants import Summary, summary
 from quorate.raft.core.replica import Role
+from quorate.simulator.scenarios.hosts import Host
 
 SEEDS = 100
 STEPS = 4000

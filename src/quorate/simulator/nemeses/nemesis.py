@@ -59,6 +59,10 @@ class Nemesis:
     ) -> None:
         self.counts: Counter[str] = Counter()
         """Faults that had an effect, by kind."""
+        self.on_begin: Callable[[AnyFault, Sequence[str]], None] = lambda fault, nodes: None
+        """Called when a fault has had an effect, with the nodes that it hits (none: everybody)."""
+        self.on_end: Callable[[int], None] = lambda number: None
+        """Called when the fault of this number is over."""
         self._simulation = simulation
         self._cluster = cluster
         self._schedule = schedule
@@ -99,9 +103,11 @@ class Nemesis:
         self._simulation.loop.call_later(delay_ms / 1000, act, context=Context())
 
     def _begin(self, fault: AnyFault) -> None:
+        hit = self._hit(fault)
         undo = self._apply(fault)
         if undo is None:
             return
+        self.on_begin(fault, hit)
         self.counts[fault.kind] += 1
         self._simulation.trace.add("nemesis", str(fault))
         if fault.for_ms is not None:
@@ -112,6 +118,16 @@ class Nemesis:
         undo = self._ends.pop(number, None)
         if undo is not None:
             undo()
+            self.on_end(number)
+
+    def _hit(self, fault: AnyFault) -> list[str]:
+        """The nodes that it will hit, if it begins now; none: everybody."""
+        if isinstance(fault, Partition):
+            return self._sides(fault)[0]
+        target = f"leader {fault.group}" if isinstance(fault, Transfer) else ""
+        target = getattr(fault, "target", target)
+        name = self._resolve(target, fault.number) if target not in ("", "all") else None
+        return [] if name is None else [name]
 
     def _apply(self, fault: AnyFault) -> Undo | None:
         """Have it begin; how it ends, or ``None`` if it had no effect."""
