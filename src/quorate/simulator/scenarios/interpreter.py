@@ -137,6 +137,8 @@ class Scenario:
             self.execute(line.removeprefix("quietly "))
             return []
         if name == "cluster":
+            for kind, replica in list(self._faults):
+                self._over(replica, kind)
             self._reset()
             self._size = int(words[0])
             if words[1:] == ["single"]:

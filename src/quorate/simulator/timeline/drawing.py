@@ -31,7 +31,7 @@ def record_plan(plan: Plan, command: str) -> tuple[Report, Run]:
     recording = Recording()
     report = run_plan(plan, recording.watch)
     title = f"Seed {plan.seed}, {plan.workload}"
-    run = recording.run(title, report.line(), command, report.broken)
+    run = recording.run(title, command, about=report.line(), broken=report.broken)
     return report, run
 
 

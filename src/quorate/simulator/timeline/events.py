@@ -95,6 +95,8 @@ class Head(msgspec.Struct, omit_defaults=True, kw_only=True):
     """What makes this run again."""
     unit: Literal["ms", "step"] = "ms"
     """``step``: ``time_ms`` counts moments of a story, and no clock shows them."""
+    evenly: bool = False
+    """Better seen with all moments at one distance."""
     nodes: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
     groups: tuple[int, ...] = ()

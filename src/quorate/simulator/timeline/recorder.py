@@ -108,7 +108,12 @@ class Recorder:
         """It happens now; ``facts`` are other fields of an ``Event``."""
         self.add(
             events.Event(
-                time_ms=self._now_ms(), kind=kind, node=node, text=text, source=source, **facts
+                time_ms=float(self._now_ms()),
+                kind=kind,
+                node=node,
+                text=text,
+                source=source,
+                **facts,
             )
         )
 

@@ -43,10 +43,11 @@ def record_gfs_split_brain() -> Run:
         recorder.chapter(f"{old} is the master. A user makes a directory through it.")
         _make(recording, cluster, "user", "/before")
         recorder.chapter(
-            f"The network parts {old}, with one user, from the others, with another. {old} cannot"
-            " know it yet, and believes to be the master still: both users make a directory."
-            f" The others elect a leader, and with it a second master. What {old} is told it can"
-            " bring to no majority: its user gets no answer that is wrong, but none at all in time."
+            f"The network parts {old}, with one user, from the others, with another. {old} goes on"
+            " believing that it is the master, until nobody has answered for an election timeout;"
+            " both users make a directory. The others elect a leader, and with it a second master,"
+            f" which can act. What {old} is told it brings to no majority: its user gets no wrong"
+            " answer, but none at all before the deadline."
         )
         others = [name for name in cluster.names if name != old]
         arrow = recorder.begin("fault", "", f"{old} is parted from {' and '.join(others)}", "cut")
@@ -66,7 +67,10 @@ def record_gfs_split_brain() -> Run:
         recorder.tell("healed", arrow=arrow)
         simulation.run_for(1_500)
         _make(recording, cluster, "user", "/after")
-        return recording.run("The split brain of GFS: two masters, of which one can act")
+        return recording.run(
+            "The split brain of GFS: two masters, of which one can act",
+            "python -m quorate.simulator.timeline gfs-split-brain -o FILE.html",
+        )
 
 
 def _make(recording: Recording, cluster: NodeCluster, name: str, path: str) -> None:
@@ -117,13 +121,17 @@ def record_vmft_split_brain() -> Run:
         ]
         simulation.run_until(lambda: not any(host.alive for host in hosts), 10_000)
         recorder.chapter(
-            "One compare-and-set stands before the other in the log of every replica, so one host is"
-            " told yes and goes live, and the other is told no, and halts itself. Whoever asks again"
-            " reads the same name: there are never two."
+            "One compare-and-set stands before the other in the log of every replica. So one host"
+            " is told yes and goes live, and the other is told no and halts itself. Whoever asks"
+            " again reads the same name: there are never two."
         )
         simulation.run_for(300)
         recorder.tell("healed", arrow=arrow)
-        return recording.run("The split brain of VMware FT: a test-and-set lets one go live")
+        return recording.run(
+            "The split brain of VMware FT: a test-and-set lets one go live",
+            "python -m quorate.simulator.timeline vmft-split-brain -o FILE.html",
+            evenly=True,
+        )
 
 
 async def _go_live(

@@ -44,7 +44,15 @@ class Recording:
         if nemesis is not None:
             nemesis.on_begin, nemesis.on_end = self._begun, self._ended
 
-    def run(self, title: str, about: str = "", command: str = "", broken: str | None = None) -> Run:
+    def run(
+        self,
+        title: str,
+        command: str,
+        *,
+        about: str = "",
+        broken: str | None = None,
+        evenly: bool = False,
+    ) -> Run:
         """What was seen so far."""
         if broken is not None:
             self.recorder.tell("broken", text=broken)
@@ -56,6 +64,7 @@ class Recording:
             title=title,
             about=about,
             command=command,
+            evenly=evenly,
             nodes=nodes,
             clients=tuple(named),
             groups=groups,
@@ -88,7 +97,11 @@ class Recording:
 
     def _begun(self, fault: AnyFault, nodes: Sequence[str]) -> None:
         self._faults[fault.number] = self.recorder.begin(
-            "fault", "", str(fault).strip(), f"fault {type(fault).__name__}", lanes=tuple(nodes)
+            "fault",
+            "",
+            str(fault).partition(" s ")[2],
+            f"fault {type(fault).__name__}",
+            lanes=tuple(nodes),
         )
         if fault.for_ms is not None and fault.for_ms == 0:
             self._ended(fault.number)

@@ -228,9 +228,10 @@ function drawArrows() {
     const on = sent === shown.selected || delivered === shown.selected && delivered
       || sent === shown.hovered || delivered === shown.hovered && delivered;
     const hit = shown.hits.has(sent.index) || delivered && shown.hits.has(delivered.index);
-    pen.globalAlpha = on || hit ? 1 : minor ? 0.3 : many ? 0.45 : 0.9;
-    pen.strokeStyle = hit ? colors.path : delivered ? colorOf(sent.term) : colors.bad;
-    pen.lineWidth = on ? 3 : hit ? 2.5 : many || minor ? 0.8 : 1.4;
+    if (hit) drawGlow(line);
+    pen.globalAlpha = on || hit ? 1 : minor ? 0.3 : many ? (delivered ? 0.4 : 0.15) : 0.9;
+    pen.strokeStyle = delivered ? colorOf(sent.term) : colors.bad;
+    pen.lineWidth = on ? 3 : many || minor ? 0.8 : 1.4;
     pen.setLineDash(isReply ? [4, 3] : []);
     pen.beginPath(); pen.moveTo(line.x1, line.y1); pen.lineTo(line.x2, line.y2); pen.stroke();
     pen.setLineDash([]);
@@ -243,6 +244,10 @@ function drawArrows() {
       event: delivered || sent, other: sent });
   }
   if (visible.length < 500) for (const line of visible) drawWord(line);
+}
+function drawGlow({ x1, y1, x2, y2 }) {
+  pen.globalAlpha = 0.4; pen.strokeStyle = '#ffd23f'; pen.lineWidth = 7;
+  pen.beginPath(); pen.moveTo(x1, y1); pen.lineTo(x2, y2); pen.stroke();
 }
 function drawHead({ x1, y1, x2, y2 }, term, on) {
   const angle = Math.atan2(y2 - y1, x2 - x1), size = on ? 9 : 7;
@@ -324,13 +329,15 @@ function drawLogs() {
   }
 }
 
+const GREAT = new Set(['role', 'died', 'started']);  // seen from afar
 const SIGNS = { died: '✕', started: '▲', broken: '✸' };
 function drawMarks() {
   const first = firstVisible(marked, view.start, event => event);
-  let count = 0;
+  const crowded = firstVisible(marked, view.end, event => event) - first > view.width / 2;
   for (let i = first; i < marked.length && at(marked[i]) <= view.end; i++) {
     const event = marked[i];
-    if (!passes(event) || !laneOf.has(event.node) || ++count > 4000) continue;
+    if (!passes(event) || !laneOf.has(event.node)) continue;
+    if (crowded && !GREAT.has(event.kind)) continue;
     const px = x(at(event)), y = yOf(event.node, event.group), on = event === shown.selected;
     if (event.kind === 'died' || event.kind === 'started')
       text(SIGNS[event.kind], px, y, { align: 'center', size: 13, weight: 700,
@@ -359,8 +366,9 @@ function drawOver() {
   for (const index of shown.hits) {
     const event = events[index];
     if (at(event) < view.start || at(event) > view.end || !laneOf.has(event.node)) continue;
-    pen.strokeStyle = colors.path; pen.lineWidth = 2;
-    pen.beginPath(); pen.arc(x(at(event)), yOf(event.node, event.group), 8, 0, 7); pen.stroke();
+    pen.globalAlpha = 0.55; pen.strokeStyle = '#ffd23f'; pen.lineWidth = 4;
+    pen.beginPath(); pen.arc(x(at(event)), yOf(event.node, event.group), 9, 0, 7); pen.stroke();
+    pen.globalAlpha = 1;
   }
   const event = shown.selected;
   if (event) {

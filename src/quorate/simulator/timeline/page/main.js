@@ -14,7 +14,11 @@ function look(start, end) {
   view.start = start; view.end = start + span;
   refresh();
 }
-function zoom(factor, position = (view.start + view.end) / 2) {
+function middle() {  // what stays where it is
+  const chosen = shown.selected ? at(shown.selected) : -Infinity;
+  return chosen >= view.start && chosen <= view.end ? chosen : (view.start + view.end) / 2;
+}
+function zoom(factor, position = middle()) {
   look(position - (position - view.start) * factor, position + (view.end - position) * factor);
 }
 const pan = share => {
@@ -24,7 +28,7 @@ const pan = share => {
 function lookAll() { view.start = lowest(); look(lowest() - 1e12, highest() + 1e12); }
 function comfortable() {
   // A story opens so wide that the words on its arrows can be read.
-  if (!isStory) return lookAll();
+  if (!isStory && !evenly) return lookAll();
   const fits = Math.max(12, (view.width - LEFT) / 27);
   if (fits >= highest() - lowest()) return lookAll();
   look(lowest() - 1, lowest() - 1 + fits);
@@ -175,11 +179,11 @@ $('group').onchange = event => { shown.group = Number(event.target.value); again
 $('node').onchange = event => { shown.node = event.target.value; again(); };
 $('minor').onchange = event => { shown.minor = event.target.checked; again(); };
 $('evenly').onchange = event => {
-  const middle = events[lastAt((view.start + view.end) / 2)] || events[0];
+  const center = shown.selected || events[lastAt((view.start + view.end) / 2)] || events[0];
   const share = (view.end - view.start) / Math.max(1e-9, highest() - lowest());
   evenly = event.target.checked;
   const half = Math.max(least(), (highest() - lowest()) * share) / 2;
-  layout(); look(at(middle) - half, at(middle) + half);
+  layout(); look(at(center) - half, at(center) + half);
 };
 for (const [id, act] of Object.entries({ closer: () => zoom(0.7), farther: () => zoom(1 / 0.7),
   whole: lookAll, before: () => walk(-1), after: () => walk(1), 'hit-before': () => nextHit(-1),
@@ -188,6 +192,7 @@ for (const [id, act] of Object.entries({ closer: () => zoom(0.7), farther: () =>
 
 readColors(); showLegend();
 shown.minor = $('minor').checked = isStory || events.length < 3000;
+$('evenly').checked = evenly;
 layout(); comfortable();
 new ResizeObserver(() => { layout(); refresh(); }).observe(canvas.parentElement);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColors(); refresh(); });

@@ -30,7 +30,7 @@ for (const event of events) {
   if (!moments.length || moments[moments.length - 1] !== event.time_ms) moments.push(event.time_ms);
   event.even = moments.length - 1;
 }
-let evenly = false;
+let evenly = Boolean(head.evenly);
 const at = event => evenly ? event.even : event.time_ms;
 const lowest = () => evenly ? 0 : (moments[0] || 0);
 const highest = () => evenly ? Math.max(1, moments.length - 1) : (moments[moments.length - 1] || 1);
@@ -128,7 +128,10 @@ function sentence(event) {
     case 'invoked': return `${event.node} asks: ${event.text}${group}`;
     case 'returned': return `${event.node} is told: ${event.text}${group}`;
     case 'broken': return 'BROKEN: ' + event.text;
-    case 'note': return event.text.split('\n')[0];
+    case 'note': {
+      const line = event.text.replace(/\s+/g, ' ').trim();
+      return 'story: ' + (line.length > 60 ? line.slice(0, 59) + '…' : line);
+    }
     case 'step': return `${event.node}, ${event.source}: ${event.text}${group}`;
     default: return `${event.node} ${event.text}${group}`;
   }

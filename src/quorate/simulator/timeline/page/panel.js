@@ -140,7 +140,8 @@ function sourceOf(source) {
   details.append(code);
   if (!source.section) return [details];
   const paper = make('p', 'section', null, make('span', null, source.section + ' — '));
-  PAPERS.filter(([pattern]) => pattern.test(source.section)).forEach(([, title, address], i) => {
+  const own = source.section.replace(/thesis §[\d.]+/g, 'thesis');
+  PAPERS.filter(([pattern]) => pattern.test(own)).forEach(([, title, address], i) => {
     if (i) paper.append(', ');
     const link = make('a', null, title);
     link.href = address; link.target = '_blank'; link.rel = 'noreferrer noopener';
