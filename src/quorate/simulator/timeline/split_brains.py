@@ -1,8 +1,8 @@
 """The course's two split brains, as the real system goes through them.
 
-* GFS: the network parts the master from the others, and there are two hosts that each believe to be
-  the master.  The old one acts for nobody: whatever changes or reads the names needs a majority
-  (GFS has one master and a lock service to name it; ours is whoever leads the group).
+* GFS: the network parts the master from the others, who make another.  The old one believes to be
+  master for a while and acts for nobody: whatever changes or reads the names needs a majority (GFS
+  has one master, and an outside service to name it; ours is whoever leads the group).
 * VMware FT: primary and backup lose each other, and each would go live.  A test-and-set decides,
   on what the paper calls the shared disk (§4.1); here it is a register that a Raft group holds.
 """
@@ -45,9 +45,9 @@ def record_gfs_split_brain() -> Run:
         recorder.chapter(
             f"The network parts {old}, with one user, from the others, with another. {old} goes on"
             " believing that it is the master, until nobody has answered for an election timeout;"
-            " both users make a directory. The others elect a leader, and with it a second master,"
-            f" which can act. What {old} is told it brings to no majority: its user gets no wrong"
-            " answer, but none at all before the deadline."
+            " then it gives up. Both users make a directory. The others elect a leader, and with it"
+            f" a new master, which can act. What {old} is told it brings to no majority: its user"
+            " gets no wrong answer, but none at all before the deadline."
         )
         others = [name for name in cluster.names if name != old]
         arrow = recorder.begin("fault", "", f"{old} is parted from {' and '.join(others)}", "cut")
@@ -59,8 +59,8 @@ def record_gfs_split_brain() -> Run:
         _make(recording, cluster, "user", "/here")
         simulation.run_until(lambda: not waiting.alive, 2 * PATIENCE_MS)
         recorder.chapter(
-            f"The network is whole again. {old} hears of the later term, steps down as leader and"
-            " as master, and its log becomes that of the others."
+            f"The network is whole again. {old} hears of the later term and follows, and its log"
+            " becomes that of the others."
         )
         simulation.faults.blocked = set()
         simulation.faults.on_unblock()
@@ -68,7 +68,7 @@ def record_gfs_split_brain() -> Run:
         simulation.run_for(1_500)
         _make(recording, cluster, "user", "/after")
         return recording.run(
-            "The split brain of GFS: two masters, of which one can act",
+            "The split brain of GFS: of two sides with a master, one can act",
             "python -m quorate.simulator.timeline gfs-split-brain -o FILE.html",
         )
 

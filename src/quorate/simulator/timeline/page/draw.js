@@ -98,7 +98,7 @@ function drawGrid() {
     pen.strokeStyle = colors.line; pen.lineWidth = 0.5;
     pen.beginPath(); pen.moveTo(px, AXIS); pen.lineTo(px, view.height); pen.stroke();
     const ms = evenly ? moments[Math.round(mark)] : mark;
-    const label = isStory ? String(ms) : (ms / 1000).toFixed(step < 10 && !evenly ? 4 : 2) + ' s';
+    const label = isStory ? String(ms) : (ms / 1000).toFixed(evenly || step < 10 ? 4 : 2) + ' s';
     if (ms !== undefined) text(label, px, 11, { align: 'center', color: colors.dim });
   }
   if (isStory) text('moment', 10, 11, { color: colors.dim });

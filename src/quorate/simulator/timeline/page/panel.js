@@ -17,44 +17,38 @@ function pill(term) {
 }
 
 function showStates(index) {
-  const rows = [];
-  for (const name of head.nodes) for (const group of groupsShown()) {
-    const found = stateAt(name, group, index);
-    if (found || groupsShown().length === 1) rows.push({ name, group, found });
-  }
-  const full = row => {
-    const state = row.found && row.found.state;
-    return state === 'down' ? row.found.last : state;
-  };
-  const lasts = rows.map(full).filter(state => state && state.last_index).map(s => s.last_index);
-  const top = Math.max(0, ...lasts), low = Math.max(1, top - COLUMNS + 1);
   const table = make('table', 'states');
-  const header = make('tr');
-  const several = groupsShown().length > 1;
-  for (const title of ['node', ...(several ? ['group'] : []), 'role', 'term', 'vote', 'log'])
-    header.append(make('th', null, title));
-  const ruler = make('span', 'cells ruler');
-  for (let i = low; i <= top; i++) ruler.append(make('span', 'cell', i));
-  header.lastChild.replaceChildren(top ? ruler : 'log');
-  table.append(header);
-  for (const row of rows) {
-    const line = make('tr'), state = full(row), down = row.found && row.found.state === 'down';
-    line.dataset.node = row.name;
-    if (down) line.className = 'down';
-    line.append(make('td', 'who', row.name));
-    if (several) line.append(make('td', null, row.group));
-    if (!state || typeof state === 'string') {
-      line.append(make('td', 'dim', !row.found ? 'not yet seen' : down ? 'down' : 'starting'),
-        make('td'), make('td'), make('td'));
-      table.append(line);
-      continue;
-    }
-    const role = down ? 'down' : state.role;
-    line.append(make('td', 'role ' + role, role), make('td', null, null, pill(state.term)),
-      make('td', null, state.voted_for || '–'), make('td', null, null, cells(state, low, top)));
-    table.append(line);
+  for (const group of groupsShown()) {
+    const rows = head.nodes.map(name => ({ name, found: stateAt(name, group, index) }));
+    const full = ({ found }) => found && (found.state === 'down' ? found.last : found.state);
+    const lasts = rows.map(full).filter(Boolean).map(state => state.last_index || 0);
+    const top = Math.max(0, ...lasts), low = Math.max(1, top - COLUMNS + 1);
+    table.append(titles(group, low, top));
+    for (const row of rows) table.append(stateRow(row, full(row), low, top));
   }
   $('states').replaceChildren(table);
+}
+function titles(group, low, top) {
+  const line = make('tr'), ruler = make('span', 'cells ruler');
+  for (let i = low; i <= top; i++) ruler.append(make('span', 'cell', i));
+  const first = groupsShown().length > 1 ? 'group ' + group : 'node';
+  for (const title of [first, 'role', 'term', 'vote', 'log']) line.append(make('th', null, title));
+  if (top) line.lastChild.replaceChildren(ruler);
+  return line;
+}
+function stateRow({ name, found }, state, low, top) {
+  const down = found && found.state === 'down', line = make('tr', down ? 'down' : '');
+  line.dataset.node = name;
+  line.append(make('td', 'who', name));
+  if (!state || typeof state === 'string') {
+    line.append(make('td', 'role', !found ? 'not yet seen' : down ? 'down' : 'starting'),
+      make('td'), make('td'), make('td'));
+    return line;
+  }
+  const role = down ? 'down' : state.role;
+  line.append(make('td', 'role ' + role, role), make('td', null, null, pill(state.term)),
+    make('td', null, state.voted_for || '–'), make('td', null, null, cells(state, low, top)));
+  return line;
 }
 function cells(state, low, top) {
   const list = make('span', 'cells'), first = state.last_index - state.terms.length + 1;
