@@ -11,5 +11,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rewrite-scenarios",
         action="store_true",
-        help="write what tests/scenarios/*.txt produce now into them, instead of comparing",
+        help="write what the stories (*.txt) print now into them, instead of comparing",
     )

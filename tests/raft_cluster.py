@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from raft_hosts import Fetching, Freezing, Host, Letter
 from raft_replicas import group_of
 
 from quorate.base.ids import ReplicaId
@@ -39,6 +38,7 @@ from quorate.raft.core.messages import InstallSnapshot, ReadReply
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.core.validation import refusal
+from quorate.simulator.scenarios.hosts import Fetching, Freezing, Host, Letter
 
 
 class Stepped(NamedTuple):

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 
 from raft_cluster import Stepped
-from raft_hosts import Host
 
 from quorate.base.ids import ReplicaId
 from quorate.raft.core.entries import Entry
 from quorate.raft.core.events import Read
 from quorate.raft.core.replica import Role
+from quorate.simulator.scenarios.hosts import Host
 
 
 @dataclass(slots=True)

@@ -13,7 +13,6 @@ from functools import cache
 
 import pytest
 from raft_cluster import Counts, RandomCluster, Stepped
-from raft_hosts import Host
 from raft_properties import Figure3, LatestConfiguration, LinearizableReads
 from raft_replicas import entries, group_of
 
@@ -22,6 +21,7 @@ from quorate.raft.core.entries import HardState
 from quorate.raft.core.events import Propose, Read, ReadReady, Tick
 from quorate.raft.core.invariants import Summary, summary
 from quorate.raft.core.replica import Role
+from quorate.simulator.scenarios.hosts import Host
 
 SEEDS = 100
 RARE = 415

@@ -1,12 +1,15 @@
-"""Every ``*.txt`` beside this file prints what stands in it (see ``interpreter.py``)."""
+"""Every ``*.txt`` of ``quorate.simulator.scenarios`` prints what stands in it (see its
+``interpreter.py``)."""
 
 from difflib import unified_diff
 from pathlib import Path
 
 import pytest
-from scenarios.interpreter import RULE, run
 
-FILES = sorted(Path(__file__).parent.glob("*.txt"))
+from quorate.simulator import scenarios
+from quorate.simulator.scenarios.interpreter import RULE, run
+
+FILES = sorted(Path(scenarios.__file__).parent.glob("*.txt"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from quorate.simulator.planted.bugs import BUGS
 from quorate.simulator.run import Report, run_plan
 from quorate.simulator.shrink import shrink
 from quorate.simulator.swarm import run_swarm, verdict
+from quorate.simulator.timeline.drawing import record_plan, write_page
 from quorate.simulator.workloads.table import WORKLOADS, workload_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -37,6 +39,9 @@ def main(
     operations: Annotated[int | None, typer.Option(help="Of each client, at most.")] = None,
     faults_ms: Annotated[int | None, typer.Option(help="When the faults end.")] = None,
     dice: Annotated[int | None, typer.Option(help="Other chances on wires and disks.")] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Draw the run (or the shrunk one) as this HTML file.")
+    ] = None,
 ) -> None:
     """Simulate clusters under faults and check what they promise.
 
@@ -50,8 +55,8 @@ def main(
         raise typer.BadParameter(f"there is no planted bug {planted!r}: {', '.join(bugs)}")
     if seed is None and seeds < 1:
         raise typer.BadParameter("name a seed to replay, or say how many: --seeds 200")
-    if seed is None and (planted or shrinking):
-        raise typer.BadParameter("--planted and --shrink are for one seed")
+    if seed is None and (planted or shrinking or timeline):
+        raise typer.BadParameter("--planted, --shrink and --timeline are for one seed")
     chosen = None if only == "all" else tuple(int(number) for number in only.split(",") if number)
     reduction = Reduction(chosen, nodes, groups, clients, operations, faults_ms, dice)
 
@@ -63,15 +68,15 @@ def main(
         return
     with bugs[planted].planted() if planted else nullcontext():
         if shrinking:
-            _shrink(plan(seed), planted)
+            _shrink(plan(seed), planted, timeline)
         else:
-            _run_one(plan(seed), planted)
+            _run_one(plan(seed), planted, timeline)
 
 
-def _run_one(plan: Plan, planted: str) -> None:
+def _run_one(plan: Plan, planted: str, timeline: Path | None) -> None:
     for line in plan.lines():
         typer.echo(line)
-    report = run_plan(plan)
+    report = run_plan(plan) if timeline is None else _draw(plan, planted, timeline)
     for line in report.timeline:
         typer.echo(f"  {line}")
     typer.echo(f"{report.line()}\nevents: {report.digest}")
@@ -92,7 +97,7 @@ def _run_many(plans: list[Plan], jobs: int, require_marks: bool) -> None:
     for line in [*totals.lines(), "marks:", *marks_report(totals.marks, known)]:
         typer.echo(line)
     for plan, fault in totals.violations:
-        typer.echo(f"seed {plan.seed}: {fault}\n  replay: {plan.command}")
+        typer.echo(f"seed {plan.seed}: {fault}\n{_again(plan)}")
     unhit = missed(totals.marks, known) if require_marks else []
     if unhit:
         typer.echo(f"{len(unhit)} marks were not hit, and --require-marks demands all")
@@ -104,17 +109,32 @@ def _run_many(plans: list[Plan], jobs: int, require_marks: bool) -> None:
 
 def _say_what_is_wrong(report: Report, fault: str | None, planted: str = "") -> None:
     if fault is not None:
-        typer.echo(f"  {fault}\n  replay: {_command(report.plan, planted)}")
+        typer.echo(f"  {fault}\n{_again(report.plan, planted)}")
 
 
-def _shrink(plan: Plan, planted: str) -> None:
+def _again(plan: Plan, planted: str = "") -> str:
+    """The commands that run it again, and that draw it."""
+    command = _command(plan, planted)
+    return f"  replay: {command}\n  draw:   {command} --timeline seed-{plan.seed}.html"
+
+
+def _draw(plan: Plan, planted: str, timeline: Path) -> Report:
+    report, run = record_plan(plan, _command(plan, planted))
+    write_page(run, timeline)
+    typer.echo(f"timeline: {timeline}, {len(run.events)} events")
+    return report
+
+
+def _shrink(plan: Plan, planted: str, timeline: Path | None) -> None:
     found = shrink(plan, say=typer.echo)
     if found is None:
         typer.echo(f"seed {plan.seed} breaks nothing: there is nothing to shrink")
         return
     for line in found.plan.lines():
         typer.echo(line)
-    typer.echo(f"{found.broken}\nreplay: {_command(found.plan, planted)}")
+    typer.echo(f"{found.broken}\n{_again(found.plan, planted)}")
+    if timeline is not None:
+        _draw(found.plan, planted, timeline)
     sys.exit(1)
 
 

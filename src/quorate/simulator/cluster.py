@@ -32,6 +32,7 @@ from quorate.raft.core.configuration import founding
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.messages import Members
 from quorate.raft.node import Membership, RaftNode
+from quorate.raft.observer import Observer
 from quorate.raft.wal import Wal
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
@@ -72,6 +73,8 @@ class Cluster(ABC):
         self.checker = SafetyChecker(
             lambda replica: simulation.machine(name_of(replica)).clock.monotonic_ms()
         )
+        self.observer: Observer = self.checker
+        """Who watches each replica; whoever puts itself here passes on to who was before."""
 
     @property
     def addresses(self) -> list[Address]:
@@ -193,15 +196,20 @@ class RaftCluster(Cluster):
         self._worlds: dict[str, World] = {}
         self._lives = dict.fromkeys(self.names, 0)
         """How many disks a machine has lost: with each it comes back as another node."""
+        self.client: Callable[[str, World, RpcClient, GroupId], GroupClient] = self._client
+        """Makes a client, for the machine of this name."""
 
     def start_client(self, name: str, work: ClientWork) -> SimulatedProcess:
         """A process on a machine of its own, with a client for each group."""
 
         async def main(world: World) -> None:
             rpc = self.rpc(world)
-            await work(world, [GroupClient(world, rpc, self.addresses, g) for g in self.groups])
+            await work(world, [self.client(name, world, rpc, group) for group in self.groups])
 
         return self.simulation.machine(name).start_process("client", main)
+
+    def _client(self, name: str, world: World, rpc: RpcClient, group: GroupId) -> GroupClient:
+        return GroupClient(world, rpc, self.addresses, group)
 
     def _raft_rpc(self, world: World, identity: Identity) -> RpcClient:
         """What a replica speaks with."""
@@ -304,7 +312,7 @@ class RaftCluster(Cluster):
                 timing=self._timing,
                 limits=self._limits,
                 segment_bytes=SEGMENT_BYTES,
-                observer=self.checker,
+                observer=self.observer,
             )
             server = RpcServer(world, identity, node.server.requests, node.server.notices)
             await server.start(address(name))
@@ -381,7 +389,7 @@ class NodeCluster(Cluster):
                 self._timing,
                 self._limits,
                 self._tasks,
-                observer=self.checker,
+                observer=self.observer,
                 segment_bytes=SEGMENT_BYTES,
             )
             await ROLES[role](setting)

@@ -8,12 +8,15 @@ demands progress and judges what its clients saw.
 import random
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from quorate.base import sometimes
 from quorate.base.check import Bug, check
 from quorate.runtime.simulated.faults import Link
 from quorate.runtime.simulated.world import Simulation
+from quorate.simulator.cluster import Cluster
 from quorate.simulator.nemeses.nemesis import Nemesis
 from quorate.simulator.nemeses.options import Options
 from quorate.simulator.plan import Plan, Reduction, draw_plan
@@ -93,7 +96,11 @@ def run_seed(
     return run_plan(draw_plan(seed, workload, reduction, histories_only))
 
 
-def run_plan(plan: Plan) -> Report:
+Watch: TypeAlias = Callable[[Simulation, Cluster, Nemesis], None]
+"""Is shown a run before anything of it has begun."""
+
+
+def run_plan(plan: Plan, watch: Watch | None = None) -> Report:
     """Run it for about 30 simulated seconds.  Never raises for what the run broke: see
     ``Report.broken``."""
     began = time.process_time()
@@ -106,6 +113,8 @@ def run_plan(plan: Plan) -> Report:
         checker.judges = not plan.histories_only
         link = Link(delay_ms=plan.options.delay_ms)
         nemesis = Nemesis(simulation, load.cluster, plan.schedule, link)
+        if watch is not None:
+            watch(simulation, load.cluster, nemesis)
         broken, where, judge = None, "", ""
         under_faults = 0
         try:

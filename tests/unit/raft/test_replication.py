@@ -1,7 +1,6 @@
 """Replication: backing up a term at a time, what is under way, and what is on disk."""
 
 import pytest
-from raft_hosts import Host
 from raft_replicas import (
     FIVE,
     FOUR,
@@ -31,6 +30,7 @@ from quorate.raft.core.messages import AppendReply, AppendRequest, VoteReply, Vo
 from quorate.raft.core.progress import Mode
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.core.settings import Limits
+from quorate.simulator.scenarios.hosts import Host
 
 
 def requests(effects: Effects, receiver: ReplicaId) -> list[AppendRequest]:

@@ -3,7 +3,6 @@
 from random import Random
 
 import pytest
-from raft_hosts import Host, Letter
 from raft_replicas import (
     FOUR,
     ME,
@@ -25,6 +24,7 @@ from quorate.raft.core.entries import NOBODY, HardState
 from quorate.raft.core.events import Effects, Persisted, Propose, Receive, Tick
 from quorate.raft.core.messages import AppendReply, VoteReply, VoteRequest
 from quorate.raft.core.replica import Replica, Role
+from quorate.simulator.scenarios.hosts import Host, Letter
 
 TIMEOUT_MS = TIMING.election_timeout_ms
 ELECTED_MS = 900.0

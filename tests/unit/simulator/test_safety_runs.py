@@ -2,7 +2,6 @@
 
 import pytest
 from raft_cluster import RandomCluster
-from raft_hosts import Host
 
 from quorate.base.check import Bug
 from quorate.base.checksum import stable_hash
@@ -12,6 +11,7 @@ from quorate.raft.core.events import Effects, Event, SnapshotInstalled
 from quorate.raft.core.replica import Replica
 from quorate.simulator.checkers.safety import SafetyChecker
 from quorate.simulator.planted.bugs import BUGS
+from quorate.simulator.scenarios.hosts import Host
 
 GROUP = GroupId(1)
 STEPS = 5_000

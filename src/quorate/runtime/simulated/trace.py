@@ -1,6 +1,7 @@
 """The trace of a whole simulation: the last events to read, and a hash of all to compare runs."""
 
 from collections import deque
+from collections.abc import Callable
 from hashlib import blake2b
 
 from quorate.runtime.simulated.loop import SimulatedLoop
@@ -14,11 +15,14 @@ class TraceLog:
         self._loop = loop
         self._hash = blake2b(digest_size=16)
         self.recent: deque[str] = deque(maxlen=keep)
+        self.listener: Callable[[str, str], None] = lambda source, text: None
+        """Told of each event; it changes nothing."""
 
     def add(self, source: str, text: str) -> None:
         line = f"{self._loop.time():10.6f} {source} {text}"
         self._hash.update(line.encode())
         self.recent.append(line)
+        self.listener(source, text)
 
     def digest(self) -> str:
         return self._hash.hexdigest()

@@ -6,11 +6,9 @@ ended: two partitions at once cut what either cuts, and a process runs again whe
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
-from dataclasses import replace
 from functools import partial
-from itertools import permutations, product
 from typing import TypeAlias
 
 from quorate.base.ids import GroupId, ReplicaId
@@ -42,12 +40,12 @@ from quorate.simulator.nemeses.faults import (
     Storm,
     Transfer,
 )
+from quorate.simulator.nemeses.links import Direction, both_ways, directions, noisy
 
 CAPACITY_BYTES = 1 << 40
 REPAIR_PAUSE_MS = 700.0
 
 Undo: TypeAlias = Callable[[], None]
-Direction: TypeAlias = tuple[str, str]
 
 
 def _nothing() -> None:
@@ -62,6 +60,10 @@ class Nemesis:
     ) -> None:
         self.counts: Counter[str] = Counter()
         """Faults that had an effect, by kind."""
+        self.on_begin: Callable[[AnyFault, Sequence[str]], None] = lambda fault, nodes: None
+        """Called when a fault has had an effect, with the nodes that it hits (none: everybody)."""
+        self.on_end: Callable[[int], None] = lambda number: None
+        """Called when the fault of this number is over."""
         self._simulation = simulation
         self._cluster = cluster
         self._schedule = schedule
@@ -104,9 +106,11 @@ class Nemesis:
         self._simulation.loop.call_later(delay_ms / 1000, act, context=Context())
 
     def _begin(self, fault: AnyFault) -> None:
+        hit = self._hit(fault)
         undo = self._apply(fault)
         if undo is None:
             return
+        self.on_begin(fault, hit)
         self.counts[fault.kind] += 1
         self._simulation.trace.add("nemesis", str(fault))
         if fault.for_ms is not None:
@@ -117,6 +121,16 @@ class Nemesis:
         undo = self._ends.pop(number, None)
         if undo is not None:
             undo()
+            self.on_end(number)
+
+    def _hit(self, fault: AnyFault) -> list[str]:
+        """The nodes that it will hit, if it begins now; none: everybody."""
+        if isinstance(fault, Partition):
+            return self._sides(fault)[0]
+        target = f"leader {fault.group}" if isinstance(fault, Transfer) else ""
+        target = getattr(fault, "target", target)
+        name = self._resolve(target, fault.number) if target not in ("", "all") else None
+        return [] if name is None else [name]
 
     def _apply(self, fault: AnyFault) -> Undo | None:
         """Have it begin; how it ends, or ``None`` if it had no effect."""
@@ -180,7 +194,7 @@ class Nemesis:
             rest = [name for name in rest if name in nodes]
         if not set(side) & set(nodes) or not set(rest) & set(nodes):
             return None
-        self._cuts[fault.number] = _directions(fault.shape, side, rest)
+        self._cuts[fault.number] = directions(fault.shape, side, rest)
         self._refresh_cuts()
 
         def undo() -> None:
@@ -219,14 +233,14 @@ class Nemesis:
 
     def _refresh_network(self) -> None:
         faults, noises = self._simulation.faults, self._noises.values()
-        faults.default = _noisy(self._link, [noise for name, noise in noises if not name])
+        faults.default = noisy(self._link, [noise for name, noise in noises if not name])
         faults.links.clear()
         machines = list(self._simulation.machines)
         for target in dict.fromkeys(name for name, _ in noises if name):
             heard = [noise for name, noise in noises if name in ("", target)]
             for other in machines:
-                faults.links[target, other] = _noisy(self._link, heard)
-                faults.links[other, target] = _noisy(self._link, heard)
+                faults.links[target, other] = noisy(self._link, heard)
+                faults.links[other, target] = noisy(self._link, heard)
 
     # Processes and machines.
 
@@ -328,7 +342,7 @@ class Nemesis:
         checker = self._cluster.checker
         others = [name for name in self._cluster.names if name != hub]
         half = len(others) // 2
-        self._cuts[fault.number] = _both_ways(others[:half], others[half:])
+        self._cuts[fault.number] = both_ways(others[:half], others[half:])
         self._refresh_cuts()
 
         def strike(down_ms: float) -> None:
@@ -466,40 +480,3 @@ class Nemesis:
 
     def _source(self, fault: AnyFault) -> random.Random:
         return random.Random(f"{self._simulation.seed}/fault/{fault.number}")
-
-
-def _directions(shape: str, side: Sequence[str], rest: Sequence[str]) -> list[Direction]:
-    """What a partition cuts."""
-    match shape:
-        case "one way":
-            return list(product(side, rest))
-        case "bridge":
-            return _both_ways(side[1:], rest) if len(side) > 1 else _both_ways(rest[:1], rest[1:])
-        case "ring":
-            around = [*side, *rest]
-            last = len(around) - 1
-            return [
-                (around[a], around[b])
-                for a, b in permutations(range(len(around)), 2)
-                if abs(a - b) not in (1, last) or (last == 2 and {a, b} == {0, 2})
-            ]
-        case _:
-            return _both_ways(side, rest)
-
-
-def _both_ways(side: Iterable[str], rest: Sequence[str]) -> list[Direction]:
-    return [pair for a, b in product(side, rest) for pair in ((a, b), (b, a))]
-
-
-def _noisy(link: Link, noises: Sequence[Noise]) -> Link:
-    def rate(what: str) -> float:
-        return max((noise.rate for noise in noises if noise.what == what), default=0.0)
-
-    delays = [noise.delay_ms for noise in noises if noise.what == "delay"]
-    return replace(
-        link,
-        delay_ms=max([link.delay_ms, *delays]),
-        loss=rate("loss"),
-        duplicate=rate("duplicates"),
-        reorder=rate("reordering"),
-    )

@@ -7,10 +7,12 @@ Before the first action:
   cluster N [single]     replicas 1 to N, which know nothing; single: one entry in a message
   log R...: 1x3 2        these replicas' logs: the terms of the entries (1 1 1 2), all on disk
   term R...: T [vote V]  these replicas' terms and votes; otherwise the term of the last entry
+  names NAME...          what a timeline calls the replicas
 Actions (``A->B`` is all that is under way from A to B, oldest first; ``*`` stands for anybody):
   campaign R             R's election timeout elapses
   tick R                 R's next deadline comes: a leader's heartbeat, a candidate's asking again
   propose R X...         a client gives R these commands
+  read R CLIENT          this client reads at R
   deliver A->B...        the messages arrive
   drop A->B...           they are lost
   stabilize [R...]       all that is under way (between these) arrives, round after round
@@ -26,45 +28,77 @@ Actions (``A->B`` is all that is under way from A to B, oldest first; ``*`` stan
 
 Printed: each message when it arrives (``x``: lost), and below it the receiver if it has changed:
 role, term, vote, and its log as terms, ``|`` after the last committed entry.
+
+A story can be watched: each command, and each message that arrives, is a moment of its own.
 """
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any, Protocol
 
-from raft_hosts import Host, Letter
-from raft_replicas import entry, group_of
-
-from quorate.base.ids import ReplicaId
-from quorate.raft.core.entries import NOBODY, EntryKind, HardState
-from quorate.raft.core.events import Event, Persisted, Propose, Receive, Tick
-from quorate.raft.core.messages import AppendReply, AppendRequest, Message, VoteReply, VoteRequest
+from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.configuration import founding
+from quorate.raft.core.entries import NOBODY, Entry, EntryKind, HardState
+from quorate.raft.core.events import Effects, Event, Persisted, Propose, Read, Receive, Tick
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.core.settings import Limits, Timing
+from quorate.raft.messages import Envelope, RaftMessages
+from quorate.simulator.scenarios.hosts import GROUP, Host, Letter
+from quorate.simulator.timeline.events import Kind
+from quorate.simulator.timeline.words import content, name_of_message, term_of
 
 RULE = "----"
 MAX_ROUNDS = 50
+FAULTS = {
+    "cut": ("is cut off", "cut"),
+    "deafen": ("hears nobody", "cut"),
+    "crash": ("is down", "crash"),
+    "slow": ("has a slow disk", "slow"),
+}
+"""What each is called, and where it is done (timeline/sources.py)."""
+
+
+class Watcher(Protocol):
+    """Who is told of a story while it runs: ``simulator/timeline/recorder.py``."""
+
+    def stepped(self, group: GroupId, replica: Replica, event: Event, effects: Effects) -> None: ...
+
+    def sent(self, address: Address, notice: RaftMessages) -> None: ...
+
+    def started(self, group: GroupId, replica: Replica, text: str) -> None: ...
+
+    def begin(self, kind: Kind, node: str, text: str, source: str = "", **facts: Any) -> int: ...
+
+    def tell(
+        self, kind: Kind, node: str = "", text: str = "", source: str = "", **facts: Any
+    ) -> None: ...
 
 
 class Scenario:
     """The replicas of one file and what is under way between them."""
 
     def __init__(self) -> None:
+        self.watcher: Watcher | None = None
+        self.moment = 0
+        """Of the story, from 0."""
+        self._names: list[str] = []
         self._reset()
         self._commands: dict[str, Callable[[list[str]], None]] = {
             "campaign": self._campaign,
             "tick": self._tick,
             "propose": self._propose,
+            "read": self._read,
             "deliver": lambda words: self._deliver(self._chosen(words)),
             "drop": self._drop,
             "stabilize": self._stabilize,
             "repair": self._repair,
             "wait": self._wait,
-            "cut": lambda words: self._cut.update(dict.fromkeys(self._ids(words), True)),
-            "deafen": lambda words: self._deaf.update(dict.fromkeys(self._ids(words), True)),
+            "cut": lambda words: self._strike("cut", self._cut, words),
+            "deafen": lambda words: self._strike("deafen", self._deaf, words),
             "heal": self._heal,
-            "crash": lambda words: self._down.update(dict.fromkeys(self._ids(words), True)),
+            "crash": lambda words: self._strike("crash", self._down, words),
             "restart": self._restart,
-            "slow": lambda words: self._slow.update(dict.fromkeys(self._ids(words), True)),
+            "slow": lambda words: self._strike("slow", self._slow, words),
             "sync": self._sync,
             "status": self._status,
         }
@@ -80,7 +114,21 @@ class Scenario:
         self._deaf: dict[ReplicaId, bool] = {}
         self._down: dict[ReplicaId, bool] = {}
         self._slow: dict[ReplicaId, bool] = {}
+        self._faults: dict[tuple[str, ReplicaId], int] = {}
+        self._readers: list[tuple[str, int]] = []
+        """Who read, and the arrow of it; numbered from 1."""
         self._out: list[str] = []
+
+    def name(self, replica: ReplicaId) -> str:
+        """What a timeline calls it."""
+        return self._names[replica - 1] if replica <= len(self._names) else f"n{replica}"
+
+    def prose(self, lines: list[str]) -> None:
+        """A chapter begins."""
+        if self.watcher is not None:
+            self.moment += 1
+            text = "\n".join(line.removeprefix("#").removeprefix(" ") for line in lines)
+            self.watcher.tell("note", text=text)
 
     def execute(self, line: str) -> list[str]:
         """Run one command; what it prints."""
@@ -90,15 +138,20 @@ class Scenario:
             self.execute(line.removeprefix("quietly "))
             return []
         if name == "cluster":
+            for kind, replica in list(self._faults):
+                self._over(replica, kind)
             self._reset()
             self._size = int(words[0])
             if words[1:] == ["single"]:
                 self._limits = Limits(message_bytes=1)
         elif name in ("log", "term"):
             self._set_up(name, line)
+        elif name == "names":
+            self._names = words
         elif name in self._commands:
             if not self.hosts:
                 self._start()
+            self.moment += name != "status"
             self._commands[name](words)
         else:
             raise ValueError(f"no such command: {line}")
@@ -119,7 +172,8 @@ class Scenario:
                 self._states[replica] = HardState(int(values[0]), vote)
 
     def _start(self) -> None:
-        configuration = group_of(self._size)
+        members = [ReplicaId(number) for number in range(1, self._size + 1)]
+        configuration = founding({m: Address(f"m{m}:raft") for m in members})
         for me in configuration.voters:
             terms = self._logs.get(me, [])
             self.hosts[me] = Host(
@@ -129,8 +183,10 @@ class Scenario:
                 timing=Timing(),
                 limits=self._limits,
                 state=self._states.get(me, HardState(max(terms, default=0))),
-                log=[entry(index, term) for index, term in enumerate(terms, 1)],
+                log=[_entry(index, term) for index, term in enumerate(terms, 1)],
             )
+            if self.watcher is not None:
+                self.watcher.started(GROUP, self.hosts[me].replica, "is there")
 
     @staticmethod
     def _ids(words: list[str]) -> list[ReplicaId]:
@@ -154,6 +210,21 @@ class Scenario:
             self._out.append(f"{me} does not lead: refused")
         self._step(me, Propose([word.encode() for word in words[1:]]))
 
+    def _read(self, words: list[str]) -> None:
+        [me] = self._ids(words[:1])
+        arrow = 0
+        if self.watcher is not None:
+            arrow = self.watcher.begin("invoked", words[1], f"reads at {self.name(me)}", "query")
+        self._readers.append((words[1], arrow))
+        self._step(me, Read(len(self._readers)))
+
+    def _answered(self, read: int, index: int) -> None:
+        client, arrow = self._readers[read - 1]
+        text = f"may be answered from entry {index} on"
+        self._out.append(f"the read of {client} {text}")
+        if self.watcher is not None:
+            self.watcher.tell("returned", client, text, "answered", arrow=arrow)
+
     def _chosen(self, words: list[str]) -> list[Letter]:
         """What is under way on these links, taken out."""
         chosen = [letter for letter in self._under_way if any(_on(letter, w) for w in words)]
@@ -162,6 +233,7 @@ class Scenario:
 
     def _deliver(self, letters: list[Letter]) -> None:
         for letter in letters:
+            self.moment += 1
             if self._down.get(letter.receiver):
                 self._out.append(_line(letter, lost=True))
             else:
@@ -208,19 +280,43 @@ class Scenario:
             self._stabilize([str(r) for r in among])
         self._now_ms = end_ms
 
+    def _strike(self, kind: str, struck: dict[ReplicaId, bool], words: list[str]) -> None:
+        what, source = FAULTS[kind]
+        for me in self._ids(words):
+            struck[me] = True
+            if self.watcher is None:
+                continue
+            name = self.name(me)
+            text = f"{name} {what}"
+            arrow = self.watcher.begin("fault", "", text, source, lanes=(name,))
+            self._faults[kind, me] = arrow
+            if kind == "crash":
+                self.watcher.tell("died", name, "crashed", "crash", group=GROUP)
+
+    def _over(self, me: ReplicaId, *kinds: str) -> None:
+        for kind in kinds:
+            arrow = self._faults.pop((kind, me), None)
+            if self.watcher is not None and arrow is not None:
+                self.watcher.tell("healed", arrow=arrow)
+
     def _heal(self, words: list[str]) -> None:
         for me in self._ids(words):
             self._cut[me] = self._deaf[me] = False
+            self._over(me, "cut", "deafen")
 
     def _restart(self, words: list[str]) -> None:
         for me in self._ids(words):
             self._down[me] = self._slow[me] = False
             self.hosts[me].crash(0, self._now_ms)
+            self._over(me, "crash", "slow")
+            if self.watcher is not None:
+                self.watcher.started(GROUP, self.hosts[me].replica, "is back")
             self._out.append(self._row(me))
 
     def _sync(self, words: list[str]) -> None:
         for me in self._ids(words):
             self._slow[me] = False
+            self._over(me, "slow")
             self._step(me, None)
 
     def _status(self, words: list[str]) -> None:
@@ -237,16 +333,27 @@ class Scenario:
         before = self._row(me)
         sent: list[Letter] = []
         if event is not None:
-            sent += host.take(event, self._now_ms)[1]
+            sent += self._take(host, event)
         while host.unsynced and not self._slow.get(me):
             letters, number = host.sync(len(host.unsynced), self._now_ms)
-            sent += letters + host.take(Persisted(number), self._now_ms)[1]
+            sent += letters + self._take(host, Persisted(number))
         if (after := self._row(me)) != before:
             self._out.append(after)
         self._post(sent)
 
+    def _take(self, host: Host, event: Event) -> list[Letter]:
+        effects, letters = host.take(event, self._now_ms)
+        if self.watcher is not None:
+            self.watcher.stepped(GROUP, host.replica, event, effects)
+        for read, index in effects.reads:
+            self._answered(read, index)
+        return letters
+
     def _post(self, letters: list[Letter]) -> None:
         for letter in letters:
+            if self.watcher is not None:
+                envelope = Envelope(GROUP, *letter)
+                self.watcher.sent(Address(""), RaftMessages([envelope]))
             cut = self._cut.get(letter.sender) or self._cut.get(letter.receiver)
             if cut or self._deaf.get(letter.receiver):
                 self._out.append(_line(letter, lost=True))
@@ -263,6 +370,10 @@ class Scenario:
         if replica.durable_index < replica.log.last_index:
             row += f"(on disk up to {replica.durable_index})"
         return row.rstrip()
+
+
+def _entry(index: int, term: int) -> Entry:
+    return Entry(index, term, int(EntryKind.COMMAND), f"{index} of term {term}".encode())
 
 
 def _terms(words: list[str]) -> list[int]:
@@ -288,44 +399,23 @@ def _cells(replica: Replica) -> str:
 
 def _line(letter: Letter, *, lost: bool = False) -> str:
     message = letter.message
-    name = type(message).__name__
-    if isinstance(message, VoteRequest | VoteReply) and message.pre_vote:
-        name = f"Pre{name}"
+    name = name_of_message(message)
     arrow = "-x" if lost else "->"
-    head = f"{letter.sender}{arrow}{letter.receiver} {name:<15} term {message.term:<2}"
-    return f"{head}  {_content(message)}".rstrip()
+    of_term = f"term {term_of(message)}" if term_of(message) else ""
+    head = f"{letter.sender}{arrow}{letter.receiver} {name:<15} {of_term:<7}"
+    return f"{head}  {content(message)}".rstrip()
 
 
-def _content(message: Message) -> str:
-    match message:
-        case VoteRequest(_, index, term):
-            return f"last entry {index}:{term}"
-        case VoteReply(_, granted):
-            return "granted" if granted else "refused"
-        case AppendRequest(_, index, term, commit_index, entries):
-            new = " ".join(
-                f"{e.index}:{e.term}" + (" no-op" if e.kind == EntryKind.NOOP else "")
-                for e in entries
-            )
-            return f"after {index}:{term}  entries {new or 'none'}  commit {commit_index}"
-        case AppendReply(_, True, match_index):
-            return f"accepted up to {match_index}"
-        case AppendReply(_, _, _, index, conflict_term, conflict_index):
-            if not conflict_index:
-                return "refused"
-            has = f"term {conflict_term} since {conflict_index}"
-            ends = f"log ends at {conflict_index - 1}"
-            return f"refused after {index}: {has if conflict_term else ends}"
-
-
-def run(text: str) -> str:
+def run(text: str, scenario: Scenario | None = None) -> str:
     """The file, with what its commands print now."""
-    scenario = Scenario()
+    scenario = scenario or Scenario()
     paragraphs = []
     for paragraph in text.strip("\n").split("\n\n"):
         lines = paragraph.splitlines()
         commands = lines[: lines.index(RULE)] if RULE in lines else lines
-        if all(line.startswith("#") for line in commands):
+        if prose := [line for line in commands if line.startswith("#")]:
+            scenario.prose(prose)
+        if len(prose) == len(commands):
             paragraphs.append(paragraph)
             continue
         printed = []

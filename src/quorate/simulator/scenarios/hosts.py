@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from quorate.base.ids import GroupId, ReplicaId
+from quorate.raft import driver
 from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import (
     Entry,
@@ -24,7 +25,6 @@ from quorate.raft.core.messages import Message
 from quorate.raft.core.replica import Replica
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.core.step import step
-from quorate.raft.driver import waits_for_disk
 from quorate.raft.snapshotter import start_of_log
 from quorate.raft.wal import Recovered
 
@@ -144,7 +144,9 @@ class Host:
         durable_term = self._state_write <= self._synced_write
         for outgoing in effects.messages:
             durable_index = self.replica.durable_index
-            if self.unsynced and waits_for_disk(outgoing.message, durable_index, durable_term):
+            if self.unsynced and driver.waits_for_disk(
+                outgoing.message, durable_index, durable_term
+            ):
                 self.held.append((self.unsynced[-1].number, outgoing))
             else:
                 letters.append(Letter(self.me, *outgoing))

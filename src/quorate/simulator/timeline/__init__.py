@@ -1,0 +1,1 @@
+"""The timeline: any run as one HTML file that opens without a server."""
