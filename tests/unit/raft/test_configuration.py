@@ -4,7 +4,7 @@ from itertools import chain, combinations, pairwise
 
 import msgspec
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from raft_replicas import FIVE, FOUR, ME, THREE, TWO, group_of
 
@@ -93,6 +93,7 @@ def test_reached_and_is_quorum_say_the_same(
         assert configuration.is_quorum(enough.__getitem__) == (value <= reached)
 
 
+@settings(max_examples=40)
 @given(settled(), settled())
 def test_any_two_majorities_on_the_way_from_one_to_another_meet(
     old: Configuration, target: Configuration
