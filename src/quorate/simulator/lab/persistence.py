@@ -176,7 +176,7 @@ async def unreliable_churn(lab: Lab) -> None:
 
 async def _churn(lab: Lab) -> None:
     stop = asyncio.Event()
-    clients = [asyncio.ensure_future(_client(lab, number, stop)) for number in range(3)]
+    clients = [asyncio.ensure_future(client(lab, number, stop)) for number in range(3)]
     for _ in range(20):
         if lab.random.randrange(1_000) < 200:
             lab.disconnect(lab.random.randrange(5))
@@ -205,7 +205,7 @@ async def _churn(lab: Lab) -> None:
     lab.exactly("of them lost", len(set(acknowledged).difference(lab.history.distinct)), 0)
 
 
-async def _client(lab: Lab, number: int, stop: asyncio.Event) -> list[Value]:
+async def client(lab: Lab, number: int, stop: asyncio.Event) -> list[Value]:
     """Propose everywhere, wait a little for the last that took it; the values that were seen
     committed."""
     acknowledged: list[Value] = []

@@ -111,6 +111,9 @@ class Lab(ABC):
     def long_reordering(self) -> None:
         """From now on two of three answers come 200 + rand(1 + rand(2000)) ms late."""
 
+    def note(self, text: str) -> None:
+        """What the test does to the servers, for whoever keeps a timeline."""
+
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         self.cluster.found()
         try:
@@ -195,6 +198,8 @@ class Lab(ABC):
     def _plug(self, servers: tuple[int, ...], connected: bool) -> None:
         for server in servers:
             self._connected[server] = connected
+        names = ", ".join(map(self.name, servers))
+        self.note(f"connected: {names}" if connected else f"cut off: {names}")
         faults = self.simulation.faults
         faults.heal()
         for server in self.servers:
@@ -203,6 +208,7 @@ class Lab(ABC):
                 faults.partition([self.name(server)], others)
 
     def unreliable(self, on: bool = True) -> None:
+        self.note("the network is bad" if on else "the network is good")
         self.simulation.faults.default = UNRELIABLE if on else Link()
 
     def crash(self, *servers: int) -> None:
