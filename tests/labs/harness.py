@@ -63,6 +63,9 @@ class ProductLab(Lab):
         assert process is not None
         return LabMachine(self.history.begin(process.machine))
 
+    def note(self, text: str) -> None:
+        self.simulation.trace.add("lab", text)
+
     def long_reordering(self) -> None:
         self._cluster.long_reordering = True
 

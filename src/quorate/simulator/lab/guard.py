@@ -22,7 +22,7 @@ from quorate.simulator.lab.results import Broken
 
 CALL_SECONDS = 10.0
 """What one call may take by the wall clock; right ones take microseconds."""
-CALLS_A_SECOND = 100_000
+CALLS_A_SECOND = 30_000
 """In one virtual second, of all servers; the busiest lab test makes a few thousand."""
 _USE_INSTEAD = "use host.now_ms(), host.set_timer() and host.random"
 

@@ -97,4 +97,3 @@ class Host:
         timer = self._timers.pop(name, None)
         if timer is not None:
             timer.cancel()
-

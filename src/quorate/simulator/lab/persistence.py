@@ -205,11 +205,12 @@ async def _churn(lab: Lab) -> None:
     lab.exactly("of them lost", len(set(acknowledged).difference(lab.history.distinct)), 0)
 
 
-async def client(lab: Lab, number: int, stop: asyncio.Event) -> list[Value]:
+async def client(lab: Lab, number: int, stop: asyncio.Event, pace_ms: float = 0) -> list[Value]:
     """Propose everywhere, wait a little for the last that took it; the values that were seen
-    committed."""
+    committed.  ``pace_ms`` before each."""
     acknowledged: list[Value] = []
     while not stop.is_set():
+        await lab.sleep(pace_ms)
         value, entry = lab.fresh(), None
         for server in lab.servers:
             taken: Started | None = await lab.start(server, value)

@@ -199,9 +199,7 @@ class Server:
         if snapshot:
             self.state.restore(snapshot)
         count = len(servers.names)
-        self._host = Host(
-            number + 1, count, saved, snapshot, world.random, world.clock, self
-        )
+        self._host = Host(number + 1, count, saved, snapshot, world.random, world.clock, self)
         self._core: Any = None
 
     @property

@@ -8,6 +8,7 @@ seconds, and have all applied the same.
 """
 
 import asyncio
+from functools import partial
 
 from quorate.raft.core.settings import Limits, Timing
 from quorate.runtime.simulated.faults import Link
@@ -50,9 +51,11 @@ async def _swarm(lab: Lab) -> None:
     nemesis = Nemesis(lab.simulation, lab.cluster, schedule, link)
     nemesis.begin()
     for fault in schedule:
-        nemesis.later(max(0.0, fault.at_ms - lab.now_ms()), lambda f=fault: lab.note(str(f)))
+        nemesis.later(max(0.0, fault.at_ms - lab.now_ms()), partial(lab.note, str(fault)))
     stop = asyncio.Event()
-    clients = [asyncio.ensure_future(client(lab, number, stop)) for number in range(3)]
+    clients = [
+        asyncio.ensure_future(client(lab, number, stop, options.pace_ms)) for number in range(3)
+    ]
     await lab.sleep(FAULTS_MS - lab.now_ms())
     nemesis.heal()
     lab.note("the faults are over")

@@ -23,7 +23,8 @@ Where our product keeps a bound of its own that is tighter than the course's, a 
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from quorate.runtime.simulated.faults import Link
 from quorate.runtime.simulated.world import Simulation
@@ -43,7 +44,8 @@ UNRELIABLE = Link(delay_ms=(0.0, 0.0), loss=0.1, reorder=1.0, reorder_ms=(0.0, 2
 """Every message is "reordered": late by a time of its own."""
 
 
-class Started(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Started:
     """Where a leader has put a command in its log."""
 
     index: int
@@ -108,11 +110,12 @@ class Lab(ABC):
         """What would survive a crash of ``server``, up or not, without its snapshot."""
 
     @abstractmethod
+    def note(self, text: str) -> None:
+        """What the test does to the servers, for its timeline or trace."""
+
+    @abstractmethod
     def long_reordering(self) -> None:
         """From now on two of three answers come 200 + rand(1 + rand(2000)) ms late."""
-
-    def note(self, text: str) -> None:
-        """What the test does to the servers, for whoever keeps a timeline."""
 
     def run(self, test: Coroutine[Any, Any, None]) -> None:
         self.cluster.found()

@@ -4,7 +4,7 @@ A server that votes, crashes and comes back within the same term votes again, pe
 two leaders in one term.
 """
 
-import json
+import pickle
 
 from quorate.simulator.lab.cores import simple
 
@@ -17,4 +17,4 @@ class Raft(simple.Raft):
             self.snapshot_bytes = snapshot
         nobody = 0
         state = [self.current_term, nobody, self.base, self.log]
-        self.host.persist(json.dumps(state).encode(), snapshot)
+        self.host.persist(pickle.dumps(state), snapshot)

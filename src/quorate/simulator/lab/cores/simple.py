@@ -6,7 +6,7 @@ core leaves out, and ``raft/core`` has: pre-votes, leases and reads, batches and
 leader that steps down when nobody answers.
 """
 
-import json
+import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from quorate.simulator.lab.host import Host
 
 HEARTBEAT_MS = 100
 ELECTION_MS = 300
+MAX_ENTRIES = 50
+"""In one request: a server that was away for long catches up in pieces."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Raft:
         self.log: list[list[Any]] = [[0, None]]
         """``log[i]`` is the entry at index ``base + i``; of the first only the term is known."""
         if host.saved:
-            self.current_term, self.voted_for, self.base, self.log = json.loads(host.saved)
+            self.current_term, self.voted_for, self.base, self.log = pickle.loads(host.saved)
         self.snapshot_bytes = host.snapshot
         self.commit_index = self.last_applied = self.base
         self.role = "follower"
@@ -217,6 +219,8 @@ class Raft:
             self.match_index[peer] = max(self.match_index[peer], matched)
             self.next_index[peer] = max(self.next_index[peer], self.match_index[peer] + 1)
             self.commit_counted()
+            if len(getattr(request, "entries", [])) == MAX_ENTRIES:
+                self.replicate_to(peer)  # there is more
         elif request.prev_index == self.next_index[peer] - 1:  # not an old one, late
             self.next_index[peer] = max(reply.conflict_index, self.match_index[peer] + 1)
             self.replicate_to(peer)
@@ -234,8 +238,8 @@ class Raft:
 
     def lead(self) -> None:
         self.role = "leader"
-        self.next_index = {peer: self.last_index + 1 for peer in self.host.peers}
-        self.match_index = {peer: 0 for peer in self.host.peers}
+        self.next_index = dict.fromkeys(self.host.peers, self.last_index + 1)
+        self.match_index = dict.fromkeys(self.host.peers, 0)
         self.on_timer("heartbeat")
 
     # Replication and commitment.
@@ -252,7 +256,8 @@ class Raft:
             install = InstallSnapshot(term, self.base, self.term_at(self.base), self.snapshot_bytes)
             self.host.send(peer, install)
             return
-        entries = self.log[prev - self.base + 1 :]
+        first = prev + 1 - self.base
+        entries = self.log[first : first + MAX_ENTRIES]
         request = AppendEntries(term, prev, self.term_at(prev), entries, self.commit_index)
         self.host.send(peer, request)
 
@@ -302,4 +307,4 @@ class Raft:
         if snapshot is not None:
             self.snapshot_bytes = snapshot
         state = [self.current_term, self.voted_for, self.base, self.log]
-        self.host.persist(json.dumps(state).encode(), snapshot)
+        self.host.persist(pickle.dumps(state), snapshot)
