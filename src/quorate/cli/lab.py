@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from quorate.simulator.lab.command import Failure, Outcome
 
 app = typer.Typer(help="Learn: your own code under our tests.", no_args_is_help=True)
-_ROW = "{:6} {:34} {:52} {:>16} {:>12}  {:4} {:>7}"
+_ROW = "{:6} {:38} {:52} {:>16} {:>12}  {:4} {:>7}"
 
 
 @app.callback()

@@ -6,6 +6,9 @@ from quorate.simulator.lab.history import Value
 from quorate.simulator.lab.registry import lab_test
 from quorate.simulator.lab.tester import ELECTION_MS, Lab, Started
 
+CLIENT_MS = 30
+"""A client's pause; the labs' clients have none, but their networks are slower."""
+
 
 @lab_test("2C", servers=3)
 async def persist_1(lab: Lab) -> None:
@@ -176,7 +179,7 @@ async def unreliable_churn(lab: Lab) -> None:
 
 async def _churn(lab: Lab) -> None:
     stop = asyncio.Event()
-    clients = [asyncio.ensure_future(client(lab, number, stop)) for number in range(3)]
+    clients = [asyncio.ensure_future(client(lab, number, stop, CLIENT_MS)) for number in range(3)]
     for _ in range(20):
         if lab.random.randrange(1_000) < 200:
             lab.disconnect(lab.random.randrange(5))
@@ -205,7 +208,7 @@ async def _churn(lab: Lab) -> None:
     lab.exactly("of them lost", len(set(acknowledged).difference(lab.history.distinct)), 0)
 
 
-async def client(lab: Lab, number: int, stop: asyncio.Event, pace_ms: float = 0) -> list[Value]:
+async def client(lab: Lab, number: int, stop: asyncio.Event, pace_ms: float) -> list[Value]:
     """Propose everywhere, wait a little for the last that took it; the values that were seen
     committed.  ``pace_ms`` before each."""
     acknowledged: list[Value] = []

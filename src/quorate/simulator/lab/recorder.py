@@ -26,8 +26,8 @@ class LabEvent:
     at_ms: float
     kind: str
     """``request``, ``answer``: sent; ``got request``, ``got answer``: received; ``lost``,
-    ``timer``, ``start``, ``persist``, ``apply``, ``snapshot``, ``install``, ``state``, ``crash``, ``begin``,
-    ``fault``, ``broken``."""
+    ``timer``, ``start``, ``persist``, ``apply``, ``snapshot``, ``install``, ``state``,
+    ``crash``, ``begin``, ``fault``, ``broken``."""
     server: int | None
     """Where; ``None``: everywhere."""
     other: int | None

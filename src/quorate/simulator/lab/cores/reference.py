@@ -1,8 +1,9 @@
 """Our own core, ``quorate.raft.core``, as a learner's: the same code that the product runs.
 
-It speaks in one-way messages and is not told that its writes are on disk before they are: here each
-write is persisted at once, before the messages of its step leave.  Messages that are replies go back
-as the answer to the request they came with.  A snapshot travels with the message that offers it.
+It speaks in one-way messages and is not told that its writes are on disk before they are: here
+each write is persisted at once, before the messages of its step leave.  Messages that are replies
+go back as the answer to the request they came with.  A snapshot travels with the message that
+offers it.
 """
 
 from collections import deque

@@ -222,7 +222,7 @@ class Raft:
             if len(getattr(request, "entries", [])) == MAX_ENTRIES:
                 self.replicate_to(peer)  # there is more
         elif request.prev_index == self.next_index[peer] - 1:  # not an old one, late
-            self.next_index[peer] = max(reply.conflict_index, self.match_index[peer] + 1)
+            self.next_index[peer] = reply.conflict_index
             self.replicate_to(peer)
 
     # Roles.
