@@ -1,14 +1,13 @@
 """What a learner's core can do to the world: the whole of it.
 
 ``docs/LAB.md`` says it to learners.  A ``Host`` is one life of one server; what it does when that
-life is over has no effect.
+life is over has no effect.  Wrong arguments raise in the core, which is how it learns its line.
 """
 
 import random
 from typing import Any, Protocol
 
 from quorate.runtime.ports import Timer
-from quorate.simulator.lab.errors import CoreFailed
 
 
 class Wires(Protocol):
@@ -66,13 +65,13 @@ class Host:
         """Send ``request`` (a copy of it) to ``peer``, whose ``on_request`` answers it; the answer
         comes to ``on_reply``.  Either may be lost, late, doubled or overtaken."""
         if peer not in self.peers:
-            raise CoreFailed(f"send() to server {peer!r}: the peers of {self.me} are {self.peers}")
+            raise ValueError(f"send() to server {peer!r}: the peers of {self.me} are {self.peers}")
         self._wires.send(request, peer)
 
     def persist(self, state: bytes, snapshot: bytes | None = None) -> None:
         """On disk when it returns, in one piece; without ``snapshot`` the last one stays."""
         if not isinstance(state, bytes) or not isinstance(snapshot, bytes | None):
-            raise CoreFailed("persist() takes bytes: persist(state) or persist(state, snapshot)")
+            raise TypeError("persist() takes bytes: persist(state) or persist(state, snapshot)")
         self._wires.persist(state, snapshot)
 
     def apply(self, index: int, command: Any) -> None:
@@ -83,7 +82,7 @@ class Host:
         """Put ``snapshot``, which came from the leader, in the place of the state: it stands for
         all commands up to ``index``."""
         if not isinstance(snapshot, bytes):
-            raise CoreFailed("apply_snapshot() takes an index and the bytes of a snapshot")
+            raise TypeError("apply_snapshot() takes an index and the bytes of a snapshot")
         self._wires.apply_snapshot(index, snapshot)
 
     def set_timer(self, name: str, after_ms: float) -> None:

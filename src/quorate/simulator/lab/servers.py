@@ -282,10 +282,10 @@ class Server:
     def apply(self, index: int, command: Any) -> None:
         if self._over():
             return
+        if not isinstance(index, int) or not isinstance(command, int | str):
+            raise TypeError(f"apply() takes an index and a command, not {index!r}, {command!r}")
         self._record("apply", f"applies {command!r:.30} at index {index}")
         with self._servers.watched():
-            if not isinstance(index, int) or not isinstance(command, int | str):
-                raise CoreFailed(f"apply() takes an index and a command: {index!r}, {command!r}")
             self.state.apply(index, command)
         if self._servers.snapshots and self.state.count % SNAPSHOT_COMMANDS == 0:
             # Later: the core is in the middle of something.
@@ -321,7 +321,8 @@ def _shown(message: Any) -> str:
     """A message as a timeline shows it: plain, on one line, not too long."""
     fields = message if isinstance(message, dict) else getattr(message, "__dict__", None)
     if isinstance(fields, dict):
-        text = " ".join(f"{name}={value!r}" for name, value in fields.items())
+        kind = "" if isinstance(message, dict) else f"{type(message).__name__} "
+        text = kind + " ".join(f"{name}={value!r}" for name, value in fields.items())
     else:
         text = repr(message)
     return text if len(text) <= 160 else text[:157] + "…"

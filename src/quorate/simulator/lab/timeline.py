@@ -10,18 +10,36 @@ from collections.abc import Sequence
 from quorate.simulator.lab.recorder import LabEvent, ServerView
 
 LAST = 40
-"""Events of the text."""
+"""Events of the text, and before them the ``TURNS`` last ones that changed much."""
+TURNS = 12
+TURNING = ("crash", "begin", "fault", "state")
 QUIET = ("state", "persist")
-"""Kinds that say little where others follow; left out where the text is short of room."""
+"""Kinds that say little where the lanes show it, too."""
 _LANE = 6
 _TEXT = 110
 
 
 def picture(names: Sequence[str], events: Sequence[LabEvent]) -> str:
     """What a failed run is shown as."""
-    shown = [event for event in events if event.kind not in QUIET][-LAST:]
+    told = _joined([event for event in events if event.kind not in QUIET])[-LAST:]
+    before = [e for e in events if e.kind in TURNING and told and e.at_ms < told[0].at_ms]
+    shown = [*before[-TURNS:], *told]
     head = f"{'seconds':>9}  {''.join(name.ljust(_LANE) for name in names)} what happened"
     return "\n".join([head, *(_line(names, event) for event in shown)])
+
+
+def _joined(events: Sequence[LabEvent]) -> list[LabEvent]:
+    """Of entries that a server applies in a row, the last alone."""
+    followed = zip(events, [*events[1:], None], strict=True)
+    return [
+        event
+        for event, after in followed
+        if not (
+            event.kind == "apply"
+            and after is not None
+            and (after.kind, after.server, after.at_ms) == ("apply", event.server, event.at_ms)
+        )
+    ]
 
 
 def _line(names: Sequence[str], event: LabEvent) -> str:

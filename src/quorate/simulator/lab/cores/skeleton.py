@@ -8,6 +8,8 @@ from typing import Any
 
 
 class Raft:
+    """One server."""
+
     def __init__(self, host: Any) -> None:
         self.host = host  # host.me, host.peers, host.random, host.now_ms()
         self.term = 0
