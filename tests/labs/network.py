@@ -22,12 +22,10 @@ connections (which the labs do not have) and the pieces of snapshots.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from quorate.base.codec import Notice, encode
 from quorate.base.ids import Address, GroupId
 from quorate.base.machine import StateMachine
-from quorate.raft.core.entries import Entry
 from quorate.raft.core.events import Effects, Event, Propose
 from quorate.raft.core.messages import AppendReply
 from quorate.raft.core.replica import Replica
@@ -36,35 +34,11 @@ from quorate.raft.messages import Envelope, RaftMessages
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.runtime.ports import World
-from quorate.runtime.simulated.faults import Link
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.checkers.safety import SafetyChecker
-from quorate.simulator.cluster import RaftCluster, name_of
-
-UNRELIABLE = Link(delay_ms=(0.0, 0.0), loss=0.1, reorder=1.0, reorder_ms=(0.0, 26.0))
-"""Every frame is "reordered": late by a time of its own."""
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Sent so far by all servers."""
-
-    requests: int = 0
-    answers: int = 0
-    refusals: int = 0
-    """Answers to appends that say no."""
-    bytes: int = 0
-
-    def since(self, before: "Traffic") -> "Traffic":
-        return Traffic(
-            self.requests - before.requests,
-            self.answers - before.answers,
-            self.refusals - before.refusals,
-            self.bytes - before.bytes,
-        )
-
-    def copy(self) -> "Traffic":
-        return self.since(Traffic())
+from quorate.simulator.cluster import RaftCluster
+from quorate.simulator.lab.results import Traffic
+from quorate.simulator.lab.tester import Started
 
 
 class LabChecker(SafetyChecker):
@@ -73,10 +47,8 @@ class LabChecker(SafetyChecker):
     def __init__(self) -> None:
         super().__init__()
         self.traffic = Traffic()
-        self.proposals: dict[bytes, asyncio.Future[Entry | None]] = {}
+        self.proposals: dict[bytes, asyncio.Future[Started | None]] = {}
         """Encoded commands whose entry somebody waits for."""
-        self.replicas: dict[str, Replica] = {}
-        """By server; of its latest life."""
 
     def sent(self, address: Address, notice: RaftMessages) -> None:
         super().sent(address, notice)
@@ -88,12 +60,11 @@ class LabChecker(SafetyChecker):
 
     def stepped(self, group: GroupId, replica: Replica, event: Event, effects: Effects) -> None:
         super().stepped(group, replica, event, effects)
-        self.replicas[name_of(replica.replica)] = replica
         if isinstance(event, Propose) and effects.entries:
             for command in list(self.proposals):
                 for entry in effects.entries:
                     if command in entry.data:
-                        self.proposals.pop(command).set_result(entry)
+                        self.proposals.pop(command).set_result(Started(entry.index, entry.term))
                         break
 
 
@@ -118,6 +89,10 @@ class LabCluster(RaftCluster):
         super().__init__(simulation, servers, machine=machine, limits=limits)
         self.long_reordering = False
         self.random = simulation.stream("answers")
+
+    def power_loss(self, name: str) -> None:
+        super().power_loss(name)
+        self.raft_nodes.pop(name, None)
 
     def _raft_rpc(self, world: World, identity: Identity) -> RpcClient:
         return _LateAnswers(world, identity, self)

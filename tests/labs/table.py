@@ -8,40 +8,13 @@ virtual.
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 from rich.table import Table
 
-
-@dataclass(slots=True)
-class Measure:
-    """A figure and its bound."""
-
-    what: str
-    sign: str
-    """``≤``, ``≥`` or ``=``: how the figure stands to the bound."""
-    bound: float
-    figure: float
-    unit: str = ""
-
-
-@dataclass(slots=True)
-class Result:
-    """What one test showed with one seed.  Times in virtual ms; the rest is of all servers."""
-
-    measures: list[Measure]
-    time_ms: float
-    leader_ms: float
-    """The longest wait for a leader; 0 if there was none."""
-    agreement_ms: float
-    """The longest wait for an agreement."""
-    requests: int
-    answers: int
-    bytes: int
-    elections: int
+from quorate.simulator.lab.results import Measure, Result, worst_measures
 
 
 class Results:
@@ -52,9 +25,9 @@ class Results:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call":
-            name = report.nodeid.rpartition("::")[2].partition("[")[0]
-            results = [value for key, value in report.user_properties if key == "lab"]
-            self.of_test.setdefault(name, []).extend(results)  # type: ignore[arg-type]
+            for key, value in report.user_properties:
+                if key == "lab" and isinstance(value, Result):
+                    self.of_test.setdefault(value.test, []).append(value)
 
     def table(self) -> Table:
         table = Table(title="Course labs, Raft: the worst of each test's seeds, in virtual time")
@@ -79,7 +52,7 @@ class Results:
 
 
 def _add_rows(table: Table, name: str, results: Sequence[Result]) -> None:
-    title = f"{name.removeprefix('test_').replace('_', ' ')} ({len(results)})"
+    title = f"{name.replace('_', ' ')} ({len(results)})"
     totals = [
         _seconds(max(r.leader_ms for r in results)),
         _seconds(max(r.agreement_ms for r in results)),
@@ -89,19 +62,13 @@ def _add_rows(table: Table, name: str, results: Sequence[Result]) -> None:
         f"{max(r.bytes for r in results):,}",
         str(max(r.elections for r in results)),
     ]
-    measures: dict[str, list[Measure]] = {}
-    for result in results:
-        for measure in result.measures:
-            measures.setdefault(measure.what, []).append(measure)
-    rows = [_worst(same) for same in measures.values()] or [["agreement, in order", "", ""]]
+    rows = list(map(_cells, worst_measures(results))) or [["agreement, in order", "", ""]]
     for row in rows:
         table.add_row(title, *row, *totals)
         title, totals = "", []
 
 
-def _worst(same: Sequence[Measure]) -> list[str]:
-    figures = sorted(same, key=lambda measure: measure.figure)
-    worst = figures[0] if same[0].sign == "≥" else figures[-1]
+def _cells(worst: Measure) -> list[str]:
     unit = f" {worst.unit}" if worst.unit else ""
     return [worst.what, f"{worst.sign} {worst.bound:,}{unit}", f"{worst.figure:,}"]
 
@@ -112,8 +79,8 @@ def _seconds(time_ms: float) -> str:
 
 def main() -> int:
     results = Results()
-    folder = Path(__file__).parent
-    code = pytest.main([str(folder), *sys.argv[1:]], plugins=[results])
+    course = Path(__file__).parent / "test_course.py"
+    code = pytest.main([str(course), *sys.argv[1:]], plugins=[results])
     Console(width=190).print(results.table())
     return int(code)
 
