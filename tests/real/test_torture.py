@@ -21,23 +21,26 @@ from quorate.torture.system import Mark, mount_folder, remove_leftovers
 LIAR = Path(__file__).resolve().parents[1] / "lying_node.py"
 
 
-def tortured(folder: Path, target: RegistersTarget, kinds: Sequence[str], seconds: float, seed: int) -> Report:
+def tortured(
+    folder: Path, target: RegistersTarget, kinds: Sequence[str], seconds: float, seed: int
+) -> Report:
     settings = Settings(seconds / 60, 3, 6, seed, "transport", kinds, folder)
     return torture(settings, target, lambda line: None)
 
 
 def test_an_honest_store_loses_nothing_when_nodes_are_killed_and_stopped(tmp_path: Path) -> None:
-    report = tortured(tmp_path, RegistersTarget(), ("kill", "stop", "cut-one"), 5)
+    report = tortured(tmp_path, RegistersTarget(), ("kill", "stop", "cut-one"), 3, seed=7)
     assert report.verdict is Verdict.OK, report.lines()
-    assert report.faults["kill"] and report.faults["stop"] and report.faults["cut-one"]
+    assert set(report.faults) == {"kill", "stop", "cut-one"}
     assert report.ok > 100 and "our own transport" in report.partitions
     [check] = [line for line in report.checks() if "kv" in line]
     assert quorate(*check.split()[1:]).returncode == 0
 
 
 def test_a_store_that_acknowledges_before_its_log_does_is_caught(tmp_path: Path) -> None:
+    # The seed: every disk is slow at first, so that what was acknowledged is long on its way.
     liar = RegistersTarget((sys.executable, "-P", str(LIAR)))
-    report = tortured(tmp_path, liar, ("kill",), 3)
+    report = tortured(tmp_path, liar, ("kill", "slow-disk"), 2.5, seed=342)
     assert report.verdict is Verdict.ILLEGAL and report.exit_code == 1, report.lines()
     assert report.verdicts["kv"].startswith("Illegal") or report.findings
     assert report.verdicts["register"] == "Ok"
