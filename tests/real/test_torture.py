@@ -12,6 +12,7 @@ import pytest
 from local_nodes import COMMAND, PATIENCE_SECONDS, is_running, quorate
 
 from quorate.linearizability.history import Verdict
+from quorate.torture import disks
 from quorate.torture.hosts import Namespaces, no_namespaces
 from quorate.torture.registers import RegistersTarget
 from quorate.torture.report import Report
@@ -28,10 +29,13 @@ def tortured(
     return torture(settings, target, lambda line: None)
 
 
-def test_an_honest_store_loses_nothing_when_nodes_are_killed_and_stopped(tmp_path: Path) -> None:
-    report = tortured(tmp_path, RegistersTarget(), ("kill", "stop", "cut-one"), 3, seed=7)
+def test_an_honest_store_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disks, "missing", lambda *programs: "as on a machine without root")
+    kinds = ("kill", "stop", "cut-one", "full-disk")
+    report = tortured(tmp_path, RegistersTarget(), kinds, 4, seed=78)
     assert report.verdict is Verdict.OK, report.lines()
-    assert set(report.faults) == {"kill", "stop", "cut-one"}
+    assert set(report.faults) == set(kinds)
+    assert report.out_of_space and "limit" in report.disks and "without root" in report.disks
     assert report.ok > 100 and "our own transport" in report.partitions
     [check] = [line for line in report.checks() if "kv" in line]
     assert quorate(*check.split()[1:]).returncode == 0

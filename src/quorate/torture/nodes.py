@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from quorate.base.errors import DiskFull
+from quorate.node.logfile import LogFile
 from quorate.torture.control import Control, NodeSettings
 from quorate.torture.hosts import Hosts
 from quorate.torture.target import Target
@@ -69,18 +70,22 @@ class TortureNode:
         )
         line = [*self._hosts.prefix(self.number), *self._target.node_command(settings)]
         self.frozen = self.was_full = False
-        with self._log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *line,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # a Ctrl-C at the terminal is for its parent alone
-            )
+        process = await asyncio.create_subprocess_exec(
+            *line,
+            stdin=asyncio.subprocess.PIPE,
+            # A pipe: a limit on the size of its files must not silence it.
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C at the terminal is for its parent alone
+        )
         self._process = process
         self._watcher = asyncio.create_task(self._watch(process))
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
+        log = LogFile(self._log)
+        while process.stdout is not None and (said := await process.stdout.read(1 << 16)):
+            log.write(said)
+        log.close()
         status = await process.wait()
         if process.stdin is not None:
             process.stdin.close()
@@ -121,6 +126,8 @@ class TortureNode:
 
     def last_words(self) -> str:
         """The end of its log."""
+        if not self._log.exists():
+            return ""
         return self._log.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -110,7 +110,7 @@ class _Run:
                 self.problem = error
                 main.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, stop, KeyboardInterrupt())
         with (self._settings.folder / "clients.log").open("a") as log:
             world = real_world(
