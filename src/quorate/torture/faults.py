@@ -38,6 +38,8 @@ PACE_MS = (300, 2_500)
 """From one beginning to the next."""
 MAX_AT_ONCE = 3
 """More would leave hardly a moment in which something is acknowledged that could be lost."""
+RESPITE_MS = 2_000
+"""After most faults that left no majority: so that there is something to lose again."""
 LONGEST_MS = (1_500, 4_000, 4_000, 12_000)
 """One of these; the longest is more than a connection waits for who has vanished."""
 JUMPS_MS = (1_000, 60_000, 3_700_000)
@@ -167,6 +169,9 @@ def draw_schedule(
         ends_ms = sorted(fault.end_ms for fault in faults)
         if len(ends_ms) >= MAX_AT_ONCE:
             at_ms = max(at_ms, ends_ms[-MAX_AT_ONCE])
+        last = [fault for fault in faults if fault.end_ms > faults[-1].at_ms]
+        if not can_serve(in_force(last, nodes), nodes) and rng.random() < 0.7:
+            at_ms = max(at_ms, ends_ms[-1] + RESPITE_MS)
     return faults
 
 
