@@ -153,7 +153,7 @@ class ProtocolError(QuorateError):
 
 
 class NotJudged(QuorateError):
-    """``quorate check`` has no verdict: its options or the history cannot be used.
+    """``quorate check`` or ``torture`` has no verdict: options, history or machine do not do.
 
     A code of its own, since 0, 1 and 2 are verdicts there.
     """

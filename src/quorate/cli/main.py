@@ -12,7 +12,7 @@ import typer
 
 from quorate.base.check import Bug
 from quorate.base.errors import QuorateError
-from quorate.cli import check, files, jobs, lab, status, up
+from quorate.cli import check, files, jobs, lab, status, torture, up
 from quorate.cli.output import print_error
 
 EXIT_BUG = 70
@@ -31,6 +31,7 @@ app.command()(up.bootstrap)
 app.command("status")(status.status)
 app.command()(jobs.run)
 app.command(cls=check.CheckCommand)(check.check)
+app.command(cls=check.CheckCommand)(torture.torture)
 app.add_typer(files.app, name="fs")
 app.add_typer(lab.app, name="lab")
 

@@ -1,0 +1,59 @@
+"""What is tortured: how a node of it is started, and what its clients can do.
+
+Everything else (hosts, disks, faults, history, verdict) knows no more than this, so another door
+to a replicated store is a further ``Target``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from quorate.base.ids import Address
+from quorate.linearizability.history import Scalar
+from quorate.raft.messages import GroupStatus
+from quorate.rpc.client import RpcClient
+from quorate.runtime.ports import World
+from quorate.torture.control import NodeSettings
+
+Value = int | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One operation of a model of quorate.linearizability."""
+
+    process: str
+    f: str
+    key: str
+    argument: Scalar | tuple[Scalar, Scalar] = None
+    anywhere: bool = False
+    """Of a read: any replica may answer."""
+
+
+class TargetClient(Protocol):
+    """One client with a connection of its own."""
+
+    async def call(self, call: Call, timeout_ms: float) -> tuple[bool, Value]:
+        """Whether it took effect, and what was read.
+
+        Raises ``Maybe`` if that cannot be known, another ``QuorateError`` if it surely did not.
+        """
+
+    async def close(self) -> None: ...
+
+
+class Target(Protocol):
+    """A replicated store in processes of its own."""
+
+    async def prepare(self, directory: Path, node: int) -> None:
+        """Make the empty disk of a node, once."""
+
+    def node_command(self, settings: NodeSettings) -> Sequence[str]:
+        """What runs a node until it is killed, obeying the ``Control`` on its standard input."""
+
+    def client(self, world: World, addresses: Sequence[Address]) -> TargetClient:
+        """A client that knows ``addresses``, and asks the first of them first."""
+
+    async def status(self, rpc: RpcClient, address: Address, timeout_ms: float) -> GroupStatus:
+        """How a node sees its replica; raises a ``QuorateError`` if it does not answer."""
