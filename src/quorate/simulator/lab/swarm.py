@@ -82,6 +82,7 @@ def _draw(lab: Lab, kinds: tuple[str, ...]) -> Options:
     storm = "storm" in kinds
     return Options(
         nodes=len(lab.servers),
+        founders=len(lab.servers),
         groups=1,
         clients=3,
         delay_ms=(10.0, 60.0) if storm else rng.choice(((0.1, 1.0), (0.5, 5.0), (1.0, 25.0))),

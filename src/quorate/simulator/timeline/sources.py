@@ -39,6 +39,7 @@ REPLICA = "quorate.raft.core.replica"
 COMPACTION = "quorate.raft.core.compaction"
 READS = "quorate.raft.core.reads"
 TRANSFER = "quorate.raft.core.transfer"
+MEMBERSHIP = "quorate.raft.core.membership"
 NEMESIS = "quorate.simulator.nemeses.nemesis"
 
 PRE_VOTE = "thesis §9.6 Preventing disruptions when a server rejoins the cluster"
@@ -48,6 +49,7 @@ LOGS = "§5.3 Log replication"
 COMMITTING = "§5.3, §5.4.2 Committing entries from previous terms"
 SNAPSHOTS = "§7 Log compaction, figure 13"
 READING = "§8 Client interaction, thesis §6.4"
+MEMBERS = "§6 Cluster membership changes, figure 11"
 TRANSFERS = "thesis §3.10 Leadership transfer extension"
 STORED = "figure 2, persistent state on all servers"
 FAULTS = "§2: what consensus must withstand"
@@ -84,6 +86,7 @@ _STEPS = {
     "Propose": Place(REPLICATION, "propose", LOGS),
     "Persisted": Place(REPLICA, "Replica.persisted", STORED),
     "Read": Place(READS, "read", READING),
+    "Change": Place(MEMBERSHIP, "change", MEMBERS),
     "Transfer": Place(TRANSFER, "transfer", TRANSFERS),
     "PeerLost": Place(ELECTION, "peer_lost", ELECTIONS),
     "SnapshotTaken": Place(COMPACTION, "snapshot_taken", SNAPSHOTS),
@@ -133,6 +136,8 @@ _FAULTS = {
     "Storm": "_storm",
     "Ambush": "_ambush",
     "Transfer": "_transfer",
+    "Change": "_change",
+    "LostDisk": "_lose_disk",
 }
 
 PLACES: dict[str, Place] = {

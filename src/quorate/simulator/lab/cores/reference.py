@@ -10,7 +10,8 @@ from collections import deque
 from typing import Any
 
 from quorate.base.codec import decode, encode
-from quorate.base.ids import GroupId, ReplicaId
+from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.raft.core.configuration import founding
 from quorate.raft.core.entries import (
     ENTRY_BYTES,
     Entry,
@@ -64,7 +65,7 @@ class Raft:
         self._snapshot_bytes = host.snapshot
         self._replica = Replica(
             ReplicaId(host.me),
-            [ReplicaId(voter) for voter in sorted([host.me, *host.peers])],
+            founding({ReplicaId(n): Address(str(n)) for n in sorted([host.me, *host.peers])}),
             Log(base, entries),
             hard_state,
             now_ms=host.now_ms(),
@@ -92,7 +93,8 @@ class Raft:
             return  # a newer one was installed meanwhile
         name = SnapshotId(GROUP, index, term, self._replica.replica)
         self._snapshot_bytes = snapshot
-        self._step(SnapshotTaken(Snapshot(name, 0, len(snapshot))))
+        members = self._replica.configuration_at(index)
+        self._step(SnapshotTaken(Snapshot(name, 0, len(snapshot), members)))
         self._step(Compact(EVERYTHING))
         self._persist(snapshot)
 
