@@ -135,6 +135,15 @@ class Cluster(ABC):
         """Have the members of ``group`` changed; whether there is anybody to be told."""
         return False
 
+    def voters(self, group: GroupId) -> list[str]:
+        """The nodes whose replicas vote in ``group``, as its leader knows them; none if nobody
+        leads, or they are just changing."""
+        return []
+
+    def healthy(self) -> list[str]:
+        """The nodes to which nothing happens for ever."""
+        return self.names
+
     def lose_disk(self, name: str) -> bool:
         """Replace the disk of a machine that is down by an empty one, if the cluster can bear that;
         whether that was done."""
@@ -257,6 +266,16 @@ class RaftCluster(Cluster):
         self.simulation.machine(name).disk.wipe()
         self._lives[name] += 1
         return True
+
+    def voters(self, group: GroupId) -> list[str]:
+        name = self.leader(group)
+        if name is None or name not in self.raft_nodes:
+            return []
+        members = self.raft_nodes[name].groups[group].configuration
+        return [] if members.is_joint else [name_of(voter) for voter in members.voters]
+
+    def healthy(self) -> list[str]:
+        return [name for name in self.names if name not in self.lost]
 
     def _can_lose(self, name: str, group: GroupId) -> bool:
         """Whether in every configuration that anybody obeys a majority keeps its disks."""

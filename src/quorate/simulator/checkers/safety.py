@@ -82,6 +82,10 @@ class SafetyChecker:
         self.on_snapshot: Callable[[ReplicaId, bool], None] = lambda replica, installed: None
         """Called when a replica is offered a snapshot that it needs, and when it has installed
         it."""
+        self.on_configuration: Callable[[ReplicaId, tuple[ReplicaId, ...]], None] = (
+            lambda replica, voters: None
+        )
+        """Called when a replica obeys another configuration, before anything of it leaves."""
         self.elections = 0
         self.steps = 0
         self.judges = True
@@ -101,6 +105,8 @@ class SafetyChecker:
         installed = isinstance(event, SnapshotInstalled)
         if installed or effects.install is not None:
             self.on_snapshot(replica.replica, installed)
+        if effects.configuration is not None:
+            self.on_configuration(replica.replica, effects.configuration.voters)
         if not self.judges:
             self._look(group, replica)
             return

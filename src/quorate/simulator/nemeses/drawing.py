@@ -30,6 +30,7 @@ from quorate.simulator.nemeses.faults import (
     Schedule,
     SlowDisk,
     Storm,
+    TornChange,
     Transfer,
 )
 from quorate.simulator.nemeses.options import Options
@@ -44,6 +45,7 @@ WEIGHTS = {
     "pause": 5,
     "transfer": 4,
     "change": 6,
+    "torn change": 4,
     "lost disk": 3,
     "full disk": 0.5,
 }
@@ -124,6 +126,9 @@ class _Drawing:
         if kind in NOISES:
             target = "" if rng.random() < 0.5 else self._target()
             return self._noise(kind, at_ms, rng.randint(300, 4_000), target)
+        if kind == "torn change":
+            group = rng.randint(1, self._options.groups)
+            return TornChange(at_ms=at_ms, for_ms=rng.randint(2_000, 5_000), group=group)
         if kind == "change":
             return self._change(at_ms)
         if kind == "transfer":

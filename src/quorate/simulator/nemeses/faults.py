@@ -212,6 +212,16 @@ class Change(Fault, frozen=True, tag="change"):
     learners: tuple[str, ...] = ()
 
 
+class TornChange(Fault, frozen=True, tag="torn change"):
+    """Two of three voters are to be replaced, and just then all is torn apart (tearing.py)."""
+
+    group: int
+
+    @property
+    def kind(self) -> str:
+        return "torn change"
+
+
 AnyFault: TypeAlias = (
     Partition
     | Noise
@@ -230,6 +240,7 @@ AnyFault: TypeAlias = (
     | Ambush
     | Transfer
     | Change
+    | TornChange
 )
 Schedule: TypeAlias = tuple[AnyFault, ...]
 
@@ -253,6 +264,7 @@ KINDS = (
     "ambush",
     "transfer",
     "change",
+    "torn change",
 )
 KINDS_FOR_EVER = ("partition (one way)", "kill", "failed sync", "flipped bit")
 """Those that may never end, where they hit a minority."""

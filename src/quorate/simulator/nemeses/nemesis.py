@@ -12,13 +12,12 @@ from functools import partial
 from typing import TypeAlias
 
 from quorate.base.ids import GroupId, ReplicaId
-from quorate.raft.wal.format import batch_bytes, decode_batch_header
 from quorate.runtime.simulated.faults import Link
-from quorate.runtime.simulated.inodes import FileInode
 from quorate.runtime.simulated.process import SimulatedProcess
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import Cluster, name_of
 from quorate.simulator.nemeses.ambush import Lurking
+from quorate.simulator.nemeses.damage import flip_bit
 from quorate.simulator.nemeses.faults import (
     Ambush,
     AnyFault,
@@ -38,9 +37,11 @@ from quorate.simulator.nemeses.faults import (
     Schedule,
     SlowDisk,
     Storm,
+    TornChange,
     Transfer,
 )
 from quorate.simulator.nemeses.links import Direction, both_ways, directions, noisy
+from quorate.simulator.nemeses.tearing import Tear
 
 CAPACITY_BYTES = 1 << 40
 REPAIR_PAUSE_MS = 700.0
@@ -74,6 +75,7 @@ class Nemesis:
         self._slow: dict[int, tuple[str, SlowDisk]] = {}
         self._repairs = False
         """Somebody has replicas replaced that were lost."""
+        self._tears: dict[int, Tear] = {}
         self._lurking: dict[int, Lurking] = {}
         self._full: dict[int, str] = {}
         self._drifts: dict[int, tuple[str, float]] = {}
@@ -86,6 +88,7 @@ class Nemesis:
         """From now on the faults of the schedule happen, each at its time."""
         self._refresh_network()
         self._cluster.checker.on_snapshot = self._snapshot_seen
+        self._cluster.checker.on_configuration = self._configured
         for fault in self._schedule:
             delay_ms = fault.at_ms - self._simulation.now_ms()
             self.later(max(0.0, delay_ms), partial(self._begin, fault))
@@ -134,14 +137,8 @@ class Nemesis:
 
     def _apply(self, fault: AnyFault) -> Undo | None:
         """Have it begin; how it ends, or ``None`` if it had no effect."""
-        if isinstance(fault, Partition):
-            return self._partition(fault)
-        if isinstance(fault, Transfer):
-            return self._transfer(fault)
-        if isinstance(fault, Change):
-            return self._change(fault)
-        if isinstance(fault, Ambush):
-            return self._ambush(fault)
+        if isinstance(fault, Partition | Transfer | Change | TornChange | Ambush):
+            return self._to_the_cluster(fault)
         if isinstance(fault, Kill) and fault.target == "all":
             return self._fell(self._cluster.names, self._cluster.roles, self._cluster.kill)
         if isinstance(fault, PowerLoss) and fault.target == "all":
@@ -171,6 +168,21 @@ class Nemesis:
             case SlowDisk() | FailedSync() | FullDisk():
                 return self._hurt_disk(fault, name)
 
+    def _to_the_cluster(
+        self, fault: Partition | Transfer | Change | TornChange | Ambush
+    ) -> Undo | None:
+        match fault:
+            case Partition():
+                return self._partition(fault)
+            case Transfer():
+                return self._transfer(fault)
+            case Change():
+                return self._change(fault)
+            case TornChange():
+                return self._tear(fault)
+            case Ambush():
+                return self._ambush(fault)
+
     def _resolve(self, target: str, number: int) -> str | None:
         """The node that ``target`` means now; ``None`` if there is no such node in this run."""
         names = self._cluster.names
@@ -194,14 +206,8 @@ class Nemesis:
             rest = [name for name in rest if name in nodes]
         if not set(side) & set(nodes) or not set(rest) & set(nodes):
             return None
-        self._cuts[fault.number] = directions(fault.shape, side, rest)
-        self._refresh_cuts()
-
-        def undo() -> None:
-            del self._cuts[fault.number]
-            self._refresh_cuts()
-
-        return undo
+        self.cut(fault.number, directions(fault.shape, side, rest))
+        return partial(self._heal_cut, fault.number)
 
     def _sides(self, fault: Partition) -> tuple[list[str], list[str]]:
         """Without machines that are not of this run, and with the leader where it belongs."""
@@ -297,8 +303,7 @@ class Nemesis:
 
         def undo() -> None:
             wake()
-            if self._cuts.pop(fault.number, None):
-                self._refresh_cuts()
+            self._heal_cut(fault.number)
 
         if fault.deaf_ms and fault.for_ms is not None:
             self._deafen(fault.number, name)
@@ -307,8 +312,7 @@ class Nemesis:
 
     def _deafen(self, number: int, name: str) -> None:
         others = [other for other in self._cluster.names if other != name]
-        self._cuts[number] = [(other, name) for other in others]
-        self._refresh_cuts()
+        self.cut(number, [(other, name) for other in others])
 
     def _transfer(self, fault: Transfer) -> Undo | None:
         leader = self._cluster.leader(GroupId(fault.group))
@@ -319,13 +323,9 @@ class Nemesis:
             if fault.number in self._ends:
                 self._deafen(fault.number, leader)
 
-        def undo() -> None:
-            if self._cuts.pop(fault.number, None):
-                self._refresh_cuts()
-
         if fault.deaf_after_ms:
             self.later(fault.deaf_after_ms, deafen)
-        return undo
+        return partial(self._heal_cut, fault.number)
 
     def _change(self, fault: Change) -> Undo | None:
         names, group = self._cluster.names, GroupId(fault.group)
@@ -337,23 +337,50 @@ class Nemesis:
         told = self._cluster.change_members(group, voters, learners, timeout_ms)
         return _nothing if told else None
 
+    def _tear(self, fault: TornChange) -> Undo | None:
+        cluster, group = self._cluster, GroupId(fault.group)
+        leader = cluster.leader(group) if group in cluster.groups else None
+        voters = cluster.voters(group)
+        spare = [name for name in cluster.healthy() if name not in voters]
+        if leader not in voters or len(voters) != 3 or len(spare) < 2:
+            return None
+        rng = self._source(fault)
+        old = [name for name in voters if name != leader]
+        new = rng.sample(spare, 2)
+        tear = Tear(fault.number, leader, old, new, rng, self)
+        self._tears[fault.number] = tear
+        cluster.change_members(group, [rng.choice(old), *new], [], float(fault.for_ms or 0))
+
+        def undo() -> None:
+            tear.over = True
+            del self._tears[fault.number]
+            self._heal_cut(fault.number)
+
+        return undo
+
+    def _configured(self, replica: ReplicaId, voters: tuple[ReplicaId, ...]) -> None:
+        for tear in list(self._tears.values()):
+            tear.configured(name_of(replica), set(map(name_of, voters)))
+
+    def _heal_cut(self, number: int) -> None:
+        if self._cuts.pop(number, None):
+            self._refresh_cuts()
+
+    def cut(self, number: int, directions: list[Direction]) -> None:
+        """What does not pass, on behalf of the fault of this number, from now on."""
+        self._cuts[number] = directions
+        self._refresh_cuts()
+
     def _storm(self, fault: Storm, hub: str) -> Undo:
         rng = self._source(fault)
         checker = self._cluster.checker
         others = [name for name in self._cluster.names if name != hub]
         half = len(others) // 2
-        self._cuts[fault.number] = both_ways(others[:half], others[half:])
-        self._refresh_cuts()
+        self.cut(fault.number, both_ways(others[:half], others[half:]))
 
         def strike(down_ms: float) -> None:
-            if fault.number not in self._cuts:
-                return  # it is over
-            if fault.by_power_loss:
-                undo = self._lose_power([hub])
-            else:
-                undo = self._fell([hub], self._cluster.roles, self._cluster.kill)
-            if undo is not None:
-                self.later(rng.uniform(0, down_ms), undo)
+            if fault.number in self._cuts:  # else it is over
+                self.strike(hub, rng.uniform(0, down_ms), by_power_loss=fault.by_power_loss)
 
         def voted(voter: ReplicaId) -> None:
             if name_of(voter) == hub and rng.random() < 0.7:
@@ -361,8 +388,7 @@ class Nemesis:
 
         def undo() -> None:
             checker.on_vote = lambda voter: None
-            del self._cuts[fault.number]
-            self._refresh_cuts()
+            self._heal_cut(fault.number)
 
         checker.on_vote = voted
         for _ in range(fault.strikes):
@@ -382,9 +408,12 @@ class Nemesis:
 
         return undo
 
-    def strike(self, name: str, down_ms: float) -> None:
-        """Take a machine's power for a while."""
-        undo = self._lose_power([name])
+    def strike(self, name: str, down_ms: float, *, by_power_loss: bool = True) -> None:
+        """Take a machine down for a while."""
+        if by_power_loss:
+            undo = self._lose_power([name])
+        else:
+            undo = self._fell([name], self._cluster.roles, self._cluster.kill)
         if undo is not None:
             self.later(down_ms, undo)
 
@@ -450,19 +479,7 @@ class Nemesis:
 
     def _flip_bit(self, fault: FlippedBit, name: str) -> Undo | None:
         undo = self._fell([name], self._cluster.roles, self._cluster.kill) or _nothing
-        rng = self._source(fault)
-        disk = self._simulation.machine(name).disk
-        log = disk.directory(("raft", "log"))
-        newest = max(entry for entry in log.entries if entry.endswith(".seg"))
-        file = log.entries[newest]
-        data = bytes(file.current) if isinstance(file, FileInode) else b""
-        offset, last = 512, None
-        while (header := decode_batch_header(data, offset)) is not None:
-            last = (offset, batch_bytes(header.payload_bytes))
-            offset += last[1]
-        if last is not None:
-            at = last[0] + rng.randrange(last[1])
-            disk.flip_bit(f"raft/log/{newest}", at, rng.randrange(8))
+        flip_bit(self._simulation.machine(name).disk, self._source(fault))
         return undo
 
     def _lose_disk(self, name: str) -> Undo | None:

@@ -22,7 +22,7 @@ KINDS_FOR_NODES = tuple(
     if kind
     not in (
         *("storm", "ambush", "flipped bit", "failed sync", "full disk", "jump", "delay"),
-        *("transfer", "change", "lost disk"),
+        *("transfer", "change", "torn change", "lost disk"),
     )
 )
 """Of whole nodes every promise is judged, also those that a lost disk would break."""
@@ -84,16 +84,19 @@ def draw_options(
 ) -> Options:
     """For groups of a small machine whose clients have ``operations``."""
     kinds = _some(rng, KINDS)
-    nodes = rng.choice((3, 3, 5))
+    nodes = rng.choice((3, 5, 5) if "torn change" in kinds else (3, 3, 5))
     lost = rng.sample(range(1, nodes + 1), rng.randint(1, (nodes - 1) // 2))
     stays_lost = rng.random() < 0.6 and any(kind in KINDS_FOR_EVER for kind in kinds)
     storm = "storm" in kinds
     groups = rng.choice((1, 1, 2, 3))
     # Not so few that those who are lost for ever could be half of them.
     founders = rng.randint(2 * len(lost) + 1 if stays_lost else 1, nodes)
+    changes = "change" in kinds or "torn change" in kinds
+    if "torn change" in kinds:
+        founders = max(founders, 3) if nodes == 3 or rng.random() < 0.3 else 3
     return Options(
         nodes=nodes,
-        founders=founders if "change" in kinds else nodes,
+        founders=founders if changes else nodes,
         groups=groups,
         clients=max(2 * groups, rng.randint(2, 5)),
         delay_ms=(10.0, 60.0) if storm else rng.choice(((0.1, 1.0), (0.5, 5.0), (1.0, 25.0))),

@@ -137,6 +137,7 @@ _FAULTS = {
     "Ambush": "_ambush",
     "Transfer": "_transfer",
     "Change": "_change",
+    "TornChange": "_tear",
     "LostDisk": "_lose_disk",
 }
 
