@@ -89,11 +89,11 @@ def draw_options(
     stays_lost = rng.random() < 0.6 and any(kind in KINDS_FOR_EVER for kind in kinds)
     storm = "storm" in kinds
     groups = rng.choice((1, 1, 2, 3))
-    # Not so few that those who are lost for ever could be half of them.
-    founders = rng.randint(2 * len(lost) + 1 if stays_lost else 1, nodes)
+    fewest = 2 * len(lost) + 1 if stays_lost else 1  # or those who are lost could be half of them
+    founders = rng.randint(fewest, nodes)
     changes = "change" in kinds or "torn change" in kinds
-    if "torn change" in kinds:
-        founders = max(founders, 3) if nodes == 3 or rng.random() < 0.3 else 3
+    if "torn change" in kinds and rng.random() < 0.7:
+        founders = max(fewest, 3)
     return Options(
         nodes=nodes,
         founders=founders if changes else nodes,
