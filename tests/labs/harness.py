@@ -6,7 +6,7 @@ bounds on it.
 
 How the labs' words map:
 * ``start(server, command)`` proposes in that server's process, without a session, if it leads.
-  Each call is a turn of its own and so an entry of its own, unless several run at once.
+  Each call is an entry of its own, unless it comes while the one before is being written.
 * The labs number entries from 1.  Our leaders append a no-op when they begin (Raft §8), so indexes
   are higher by the number of terms so far; where a test speaks of the index, ours counts commands:
   the *position* of a command is its index less the no-ops before it.
