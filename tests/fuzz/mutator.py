@@ -78,11 +78,14 @@ def _message(data: bytes, corpus: Sequence[bytes], rng: random.Random) -> bytes:
         for skip in (0, 1):
             tree = _tree(data[skip:])
             if isinstance(tree, list | dict):
-                numbers = _numbers(tree)
-                if numbers and rng.random() < 0.2:
-                    tree = _everywhere(tree, rng.choice(numbers), rng.choice(NUMBERS))
-                else:
-                    tree = _changed(tree, rng)
+                try:
+                    numbers = _numbers(tree)
+                    if numbers and rng.random() < 0.2:
+                        tree = _everywhere(tree, rng.choice(numbers), rng.choice(NUMBERS))
+                    else:
+                        tree = _changed(tree, rng)
+                except RecursionError:
+                    break  # nested deeper than we can follow; its bytes will do
                 return data[:skip] + _encoded(tree, data[skip:])
     return _bytes(data, corpus, rng)
 

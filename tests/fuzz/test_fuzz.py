@@ -1,8 +1,11 @@
 """Each parser takes a few hundred inputs, always the same; ``make fuzz`` takes a million."""
 
+import random
+
 import msgspec
 import pytest
 from fuzz.engine import random_run
+from fuzz.mutator import mutated
 from fuzz.target import Target, framed, parts
 from fuzz.targets import TARGETS
 
@@ -76,3 +79,10 @@ def _structs(info: msgspec.inspect.Type) -> list[msgspec.inspect.StructType]:
         case msgspec.inspect.UnionType(types=types):
             return [found for one in types for found in _structs(one)]
     return []
+
+
+def test_inputs_nested_deeper_than_the_stack_are_changed_too() -> None:
+    deep = b"\x91" * 900 + b"\xc0"  # the decoder follows them; a walk in Python may not
+    random_ = random.Random(1)
+    changed = {mutated(deep, [b""], random_, False) for _ in range(200)}
+    assert len(changed) > 100

@@ -1,9 +1,10 @@
 """The course labs over the whole product: log, driver, sessions, snapshots, calls.
 
 The tests are in ``quorate.simulator.lab``; ``Lab`` there says how the labs' words map.  Here is
-what is ours alone: a command is proposed in the server's process without a session, each call a
-turn of its own; a crash loses what was not synced; servers take their snapshots by the bytes of
-entries they have applied, here those of ten small ones, and keep nothing behind them.
+what is ours alone: a command is proposed in the server's process without a session, each call an
+entry of its own unless it comes while the one before is written; a crash loses what was not
+synced; servers take their snapshots by the bytes of entries they have applied, here those of ten
+small ones, and keep nothing behind them.
 """
 
 import asyncio

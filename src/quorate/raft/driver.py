@@ -69,7 +69,7 @@ class Owner(Protocol):
     """Who is told that a replica has changed: its ``Group``."""
 
     def advanced(self) -> None:
-        """Role, term, leader or commit index may have changed."""
+        """Role, term, leader, durable or commit index may have changed; it may propose at once."""
 
     def reads_ready(self, reads: list[ReadReady]) -> None:
         """What ``Driver.read`` asked for."""
@@ -97,7 +97,15 @@ def waits_for_disk(message: Message, durable_index: int, durable_term: bool) -> 
 class _Hosted:
     """A replica on this node, and where its messages go."""
 
-    __slots__ = ("addresses", "group", "owner", "replica", "state_write", "synced_write")
+    __slots__ = (
+        "addresses",
+        "group",
+        "owner",
+        "replica",
+        "running_write",
+        "state_write",
+        "synced_write",
+    )
 
     def __init__(
         self, group: GroupId, replica: Replica, addresses: dict[ReplicaId, Address], owner: Owner
@@ -108,6 +116,8 @@ class _Hosted:
         self.owner = owner
         self.state_write = 0
         """The number of the last write that held a term or vote."""
+        self.running_write = 0
+        """The number of the last write that the sync under way covers, or the last one did."""
         self.synced_write = 0
 
 
@@ -188,9 +198,16 @@ class Driver:
         """Append one entry for each of ``commands``; the index of the first, or ``None`` if this
         replica does not lead."""
         hosted = self._hosted[group]
+        first = hosted.replica.log.last_index + 1
         accepted = self._step(hosted, Propose(commands)).accepted
         self._flush_soon()
-        return hosted.replica.log.last_index - len(commands) + 1 if accepted else None
+        return first if accepted else None
+
+    def is_writing(self, group: GroupId) -> bool:
+        """Whether all that is not yet on the disk is under way there: what comes now is too late
+        for that sync."""
+        hosted = self._hosted[group]
+        return hosted.synced_write < hosted.replica.writes <= hosted.running_write
 
     def read(self, group: GroupId, number: int) -> None:
         """Find the index that a linearizable read must see; ``Owner.reads_ready`` tells, unless the
@@ -308,6 +325,8 @@ class Driver:
                 self._wait_for_running, self._wait_for_next = self._wait_for_next, []
                 writes = [(hosted, hosted.replica.writes) for hosted in self._hosted.values()]
                 began_ms = self._world.clock.monotonic_ms()
+                for hosted, write in writes:
+                    hosted.running_write = write
                 await self._wal.sync()
                 self.sync_ms.observe(self._world.clock.monotonic_ms() - began_ms)
                 self._release_waiting()

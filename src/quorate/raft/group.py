@@ -2,8 +2,9 @@
 
 Rules:
 * Commands that come in one turn of the loop become one log entry (``proposals.py``), and queries
-  one read (``reads.py``).  While the entries before are neither on this disk nor committed, the
-  commands of more turns gather: alone they would wait behind them, and cost an entry a turn.
+  one read (``reads.py``).  While the entries before are being written, and are not committed
+  either, the commands of more turns gather: they have to wait for the next sync anyway, and would
+  cost an entry a turn.
 * Entries are applied in order, each once, when they are committed; a bounded number of commands a
   turn, so that a long log does not hold up the loop.
 * Log time is max(previous log time, the time that the proposer stamped): it never runs back.  Nor
@@ -343,10 +344,10 @@ class Group:
             refused.fail(self._not_leader())
 
     def _gathers(self) -> bool:
-        """Whether what is proposed now would only wait behind the entries before it."""
+        """Whether what is proposed now would wait for another sync than the entries before it."""
         replica = self._replica
-        settled = max(replica.durable_index, replica.commit_index)
-        return replica.role is Role.LEADER and settled < replica.log.last_index
+        open_ = max(replica.durable_index, replica.commit_index) < replica.log.last_index
+        return open_ and replica.role is Role.LEADER and self._driver.is_writing(self.group)
 
     # Entries come out.
 
@@ -358,7 +359,8 @@ class Group:
             self._leads = leads
             if not leads:
                 self._step_down()
-        self._propose()
+        if "propose" not in self._due:  # of this turn: they are proposed at its end
+            self._propose()
         if replica.commit_index > self.last_applied:
             self._later("apply", self._apply)
 

@@ -137,7 +137,8 @@ class _Session(msgspec.Struct, gc=False):
             return _GIVEN_UP
         reply = replies.get(sequence)
         if reply is not None:
-            sometimes("duplicate answered from the session table")
+            if reply is not _APPLYING:
+                sometimes("duplicate answered from the session table")
             return reply
         if len(replies) >= MAX_OUTSTANDING:
             return _TOO_MANY
@@ -190,6 +191,8 @@ class SessionMachine:
             command = self._decode(raw)
             if not isinstance(command, SessionCommand):
                 replies[position] = self._without_session(meta, position, command)
+                for gone in [number for number in active if number not in self._sessions]:
+                    del active[gone]  # a new session may have taken its place
                 continue
             number, sequence = command.session, command.sequence
             session = None

@@ -1,6 +1,7 @@
 """Answers that come in a later turn, without what a future costs: two callbacks of the loop."""
 
 import asyncio
+from math import inf
 from typing import Any, Protocol
 
 from quorate.base.errors import QuorateError
@@ -35,20 +36,30 @@ class _Waiting:
 class Answer:
     """What a handler returns that will answer in a later turn: a future without its costs.
 
-    Whoever has it calls ``resolve`` or ``fail``, once, and in no case within the handler; and some
-    time it must, for the call is under way till then: no timer watches it.  What comes after the
-    end of the connection is dropped here; by the caller, what comes after its deadline.
+    Whoever has it calls ``resolve`` or ``fail``, once, and in no case within the handler.  What
+    comes after the end of the connection is dropped here; by the caller, or where its place was
+    needed for another call, what comes after its deadline.
     """
 
-    __slots__ = ("_call_id", "_connection", "_number", "_request")
+    __slots__ = ("_call_id", "_connection", "_number", "_request", "due_ms")
 
     _connection: _Waits
     _number: int
     _call_id: int
     _request: type[Any]
+    due_ms: float
+    """When its caller gives up, by the monotonic clock."""
 
-    def bind(self, connection: _Waits, number: int, call_id: int, request: type[Any]) -> None:
+    def bind(
+        self,
+        connection: _Waits,
+        number: int,
+        call_id: int,
+        request: type[Any],
+        due_ms: float = inf,
+    ) -> None:
         """The call that waits for it."""
+        self.due_ms = due_ms
         self._connection, self._number = connection, number
         self._call_id, self._request = call_id, request
 

@@ -5,8 +5,7 @@ coroutine or future of either, or an ``Answer``; a future costs no task, an ``An
 What it raises crosses the network: a ``QuorateError`` as its class, anything else as "internal
 error", with the traceback in the trace here.  A call is executed once, also where the network
 repeats its frame.  When the caller's deadline has passed, or its connection is gone, nobody waits
-for the answer: a coroutine is cancelled, and what a future still brings is dropped.  (An ``Answer``
-goes out when it comes; who has given up its call drops it.)  A notice's
+for the answer: a coroutine is cancelled, and what a future still brings is dropped.  A notice's
 handler that raises ``ProtocolError`` costs the sender its connection.
 
 Bounds, for each connection, and what happens at them: 1024 calls under way, or 256 MiB of their
@@ -337,6 +336,8 @@ class _ServerConnection(Channel):
                 return
             handler = self._requests.handlers[type(request)]
         crowded = self._crowded()
+        if len(self._under_way) >= MAX_CALLS_UNDER_WAY:
+            self._drop_late_answers()
         if (
             len(self._under_way) >= MAX_CALLS_UNDER_WAY
             or self._payload_bytes + len(payload) > MAX_PAYLOAD_BYTES_UNDER_WAY
@@ -356,8 +357,9 @@ class _ServerConnection(Channel):
                 return
         if type(result) is Answer:
             self._last_work = number = self._last_work + 1
-            self._under_way[number] = result  # no deadline is kept: see ``Answer``
-            result.bind(self, number, call_id, kind)
+            self._under_way[number] = result
+            due_ms = self.world.clock.monotonic_ms() + message.timeout_ms
+            result.bind(self, number, call_id, kind, due_ms)
             return
         if isinstance(result, CoroutineType):
             work, result = result, self.world.spawn(_outcome(result), kind.__name__)
@@ -411,6 +413,14 @@ class _ServerConnection(Channel):
         # Not a plain future: whoever is to resolve it would meet a cancelled one.
         if isinstance(work.future, asyncio.Task):
             work.future.cancel()
+
+    def _drop_late_answers(self) -> None:
+        """No timer watches an ``Answer``: those that nobody waits for any more go when there is no
+        room for others."""
+        now_ms = self.world.clock.monotonic_ms()
+        for number, work in list(self._under_way.items()):
+            if isinstance(work, Answer) and work.due_ms <= now_ms:
+                self._cancel(number)
 
     def claim(self, number: int) -> bool:
         """An answer is there: whether anybody still waits for it; nobody does from now on."""

@@ -96,7 +96,7 @@ def _run_many(plans: list[Plan], jobs: int, require_marks: bool) -> None:
     known = marks_in()
     for line in [*totals.lines(), "marks:", *marks_report(totals.marks, known)]:
         typer.echo(line)
-    for plan, fault in totals.violations:
+    for plan, fault in totals.violations + totals.idle:
         typer.echo(f"seed {plan.seed}: {fault}\n{_again(plan)}")
     unhit = missed(totals.marks, known) if require_marks else []
     if unhit:

@@ -17,12 +17,12 @@ from quorate.simulator.plan import Plan
 from quorate.simulator.run import Report, counted, run_plan
 from quorate.simulator.workloads.register_clients import NOT_JUDGED
 
-IDLE = "IDLE"
 MIN_FAULTS, MIN_ACKNOWLEDGED = 3, 5
 """What a seed must at least have seen, and done while there were faults, or it has tested
 nothing."""
 MAX_IDLE = 0.01
-"""So large a share of the seeds may have tested nothing: some draws leave no quiet moment."""
+"""So large a share of the seeds may have tested nothing: some draws leave no quiet moment, or no
+fault that finds its target.  After the last fault each of them must go on all the same."""
 MAX_NOT_JUDGED = 0.01
 """And so large a share may have a history that is too hard to judge."""
 TWICE = 10
@@ -31,11 +31,19 @@ TWICE = 10
 
 def verdict(report: Report) -> str | None:
     """What is wrong with a run; ``None`` if nothing is."""
-    if report.broken is not None:
-        return f"BROKEN: {report.broken}"
+    return broken(report) or idle(report)
+
+
+def broken(report: Report) -> str | None:
+    """What the product did wrong."""
+    return None if report.broken is None else f"BROKEN: {report.broken}"
+
+
+def idle(report: Report) -> str | None:
+    """Why a run has tested nothing."""
     seen = (sum(report.faults.values()), report.under_faults)
     if seen[0] < MIN_FAULTS or seen[1] < MIN_ACKNOWLEDGED:
-        return f"{IDLE}: faults, and operations acknowledged among them, are only {seen}"
+        return f"IDLE: faults, and operations acknowledged among them, are only {seen}"
     return None
 
 
@@ -44,7 +52,6 @@ class Totals:
     """What many seeds have done together."""
 
     seeds: int = 0
-    idle: int = 0
     acknowledged: int = 0
     unknown: int = 0
     elections: int = 0
@@ -55,6 +62,7 @@ class Totals:
     notes: Counter[str] = field(default_factory=Counter)
     marks: Counter[str] = field(default_factory=Counter)
     violations: list[tuple[Plan, str]] = field(default_factory=list)
+    idle: list[tuple[Plan, str]] = field(default_factory=list)
 
     def add(self, report: Report) -> None:
         self.seeds += 1
@@ -70,8 +78,8 @@ class Totals:
     @property
     def too_little(self) -> str | None:
         """Why the run proves too little, whatever it found."""
-        if self.idle > 1 + MAX_IDLE * self.seeds:
-            return f"{self.idle} seeds have tested nothing"
+        if len(self.idle) > 1 + MAX_IDLE * self.seeds:
+            return f"{len(self.idle)} seeds have tested nothing"
         if self.notes[NOT_JUDGED] > 1 + MAX_NOT_JUDGED * self.seeds:
             return f"{self.notes[NOT_JUDGED]} histories were too hard to judge"
         return None
@@ -82,7 +90,7 @@ class Totals:
         return [
             f"{self.seeds} seeds ({self.twice} of them twice): {self.acknowledged} acknowledged"
             f" operations, {self.unknown} unknown, {self.elections} elections{notes};"
-            f" {len(self.violations)} violations, {self.idle} seeds idle",
+            f" {len(self.violations)} violations, {len(self.idle)} seeds idle",
             f"{self.faults.total()} faults: {counted(self.faults)}",
             f"{self.simulated_s:.0f} simulated seconds in {self.cpu_s:.0f} CPU seconds: ratio"
             f" {ratio:.1f}",
@@ -107,15 +115,14 @@ def run_swarm(
         for number, (plan, future) in enumerate(zip(plans, runs, strict=True)):
             report = future.result()
             totals.add(report)
-            fault = verdict(report)
+            fault = broken(report)
             if number in again:
                 totals.twice += 1
-                fault = _differs(report, again[number]) or fault
+                fault = fault or _differs(report, again[number])
             if fault is not None:
-                if fault.startswith(IDLE):
-                    totals.idle += 1
-                else:
-                    totals.violations.append((plan, fault))
+                totals.violations.append((plan, fault))
+            elif (fault := idle(report)) is not None:
+                totals.idle.append((plan, fault))
             each(report, fault)
     return totals
 

@@ -16,7 +16,7 @@ from quorate.base.errors import (
     Overloaded,
     QuorateError,
 )
-from quorate.base.ids import Address, ClusterId, GroupId, NodeId
+from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import Meta
 from quorate.raft import group as group_module
 from quorate.raft.core.entries import Entry, EntryKind
@@ -165,6 +165,71 @@ def test_what_comes_in_one_turn_is_one_entry_with_one_log_time() -> None:
         assert [len(batch.commands) for batch in desk.entries()] == [100]
 
     play(scenario)
+
+
+def test_commands_gather_while_the_entries_before_them_are_written() -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.lead()
+        futures = []
+        for number in range(4):  # each in a turn of its own; the first begins a sync
+            futures.append(desk.group.submit(command(str(number))))
+            await desk.pass_ms(1)
+        assert [len(batch.commands) for batch in desk.entries()] == [1]
+        assert await asyncio.gather(*futures) == [outcome_of(n) for n in range(1, 5)]
+        assert [len(batch.commands) for batch in desk.entries()] == [1, 3]
+
+    play(scenario, sync_ms=20.0)
+
+
+def test_what_has_gathered_need_not_wait_for_our_disk_if_the_others_have_committed() -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.lead()
+        desk.host.disk.faults.sync_ms = (500.0, 500.0)
+        first = desk.group.submit(command("x"))
+        await desk.pass_ms(1)
+        second = desk.group.submit(command("y"))
+        await desk.pass_ms(1)
+        assert len(desk.entries()) == 1
+        last, term = desk.replica.log.last_index, desk.replica.term
+        for voter in (2, 3):
+            reply = AppendReply(term, True, match_index=last, round=desk.replica.round)
+            desk.driver.receive(RaftMessages([Envelope(GROUP, ReplicaId(voter), ME, reply)]))
+        assert len(desk.entries()) == 2
+        await desk.pass_ms(1)
+        assert first.done()
+        assert not second.done()
+
+    play(scenario, voters=3)
+
+
+def test_what_has_gathered_when_leadership_ends_is_redirected_and_the_rest_is_maybe() -> None:
+    async def scenario(desk: Desk) -> None:
+        await desk.lead()
+        desk.host.disk.faults.sync_ms = (500.0, 500.0)
+        first = desk.group.submit(command("x"))
+        await desk.pass_ms(1)
+        second = desk.group.submit(command("y"))
+        await desk.pass_ms(1)
+        desk.hear(append(desk.replica.term + 1, (desk.replica.log.last_index, 1)))
+        await desk.pass_ms(1)
+        assert error_of(first) is Maybe
+        assert error_of(second) is NotLeader
+
+    play(scenario, voters=3)
+
+
+def test_a_command_does_not_wait_for_a_sync_of_another_group() -> None:
+    """What can still come into the next sync does not gather for the one after."""
+
+    async def scenario(desk: Desk) -> None:
+        await desk.lead()
+        desk.driver._syncing = True  # another group's batch is being written
+        for number in range(3):
+            desk.group.submit(command(str(number)))
+            await desk.pass_ms(1)
+        assert [len(batch.commands) for batch in desk.entries()] == [1, 1, 1]
+
+    play(scenario, sync_ms=20.0)
 
 
 def test_an_entry_is_bounded_in_commands_and_in_bytes_and_order_is_kept() -> None:

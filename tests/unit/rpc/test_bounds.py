@@ -22,6 +22,7 @@ from unit.rpc.support import (
 
 from quorate.base.errors import DeadlineExceeded, Maybe, Overloaded, Unavailable
 from quorate.rpc import client, server
+from quorate.rpc.answer import Answer
 from quorate.rpc.connection import HIGH_BACKLOG_BYTES
 from quorate.rpc.frames import MAX_PAYLOAD_BYTES, REQUEST, decode_frame
 from quorate.rpc.outgoing import ClientConnection
@@ -139,6 +140,23 @@ def test_a_server_takes_1024_calls_of_a_connection_and_refuses_more_at_once() ->
             if not future.done():
                 future.set_result(8)
         assert set(await asyncio.gather(*calls[1:])) == {8}
+
+    simulate(scenario)
+
+
+def test_answers_that_never_come_give_their_places_back_when_nobody_waits_for_them() -> None:
+    async def scenario(pair: Pair) -> None:
+        pair.service.server.requests.handlers[Hang] = lambda request, call: Answer()
+        calls = [
+            asyncio.ensure_future(pair.client.call(ADDRESS, Hang(n), timeout_ms=1_000))
+            for n in range(server.MAX_CALLS_UNDER_WAY)
+        ]
+        await pair.here.clock.sleep(50)
+        with pytest.raises(Overloaded, match="1024 calls"):
+            await pair.client.call(ADDRESS, Echo(1), timeout_ms=1000)
+        await asyncio.gather(*calls, return_exceptions=True)
+        await pair.here.clock.sleep(50)
+        await pair.client.call(ADDRESS, Echo(1), timeout_ms=1000)
 
     simulate(scenario)
 

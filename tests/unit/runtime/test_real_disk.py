@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from quorate.base.check import Bug
 from quorate.base.errors import DiskFailed, DiskFull
 from quorate.runtime.real.disk import RealDisk
 
@@ -154,3 +155,40 @@ def test_a_root_that_cannot_be_made_is_a_disk_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DiskFailed, match="file"):
         RealDisk(tmp_path / "file")
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "gone"), Bug("impossible")])
+def test_whatever_goes_wrong_in_a_sync_thread_reaches_who_waits(
+    tmp_path: Path, error: BaseException
+) -> None:
+    def work(descriptor: int) -> None:
+        raise error
+
+    async def main() -> None:
+        disk = RealDisk(tmp_path)
+        with (tmp_path / "log").open("wb") as file:
+            async with asyncio.timeout(5):
+                with pytest.raises(type(error)):
+                    await disk.in_thread(file.fileno(), work)
+        disk.close()
+
+    asyncio.run(main())
+
+
+def test_a_close_that_fails_in_a_sync_thread_is_told_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "gone")
+
+    async def main() -> None:
+        disk = RealDisk(tmp_path)
+        with (tmp_path / "log").open("wb") as file:
+            async with asyncio.timeout(5):
+                with monkeypatch.context() as patched:
+                    patched.setattr("quorate.runtime.real.disk.os.close", fail)
+                    with pytest.raises(OSError, match="gone"):
+                        await disk.in_thread(file.fileno(), lambda descriptor: None)
+        disk.close()
+
+    asyncio.run(main())

@@ -202,13 +202,14 @@ class RealDisk:
         duplicate = os.dup(descriptor)
 
         def run() -> None:
-            failure: Exception | None = None
+            failure: BaseException | None = None
             try:
-                work(duplicate)
-            except Exception as error:
+                try:
+                    work(duplicate)
+                finally:
+                    os.close(duplicate)
+            except BaseException as error:  # whatever it is, somebody waits for it
                 failure = error
-            finally:
-                os.close(duplicate)
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(_settle, done, failure)
 
@@ -243,7 +244,7 @@ class RealDisk:
         return self.root.joinpath(*path_parts(path))
 
 
-def _settle(done: asyncio.Future[None], failure: Exception | None) -> None:
+def _settle(done: asyncio.Future[None], failure: BaseException | None) -> None:
     if done.done():
         return
     if failure is None:

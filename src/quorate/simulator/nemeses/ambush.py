@@ -28,18 +28,22 @@ class Arms(Protocol):
     def stall(self, number: int, name: str, how: SlowDisk | None) -> None:
         """Have the syncs of a machine stall from now on; ``None``: no longer."""
 
-    def strike(self, name: str, down_ms: float) -> None:
-        """Take its power."""
+    def strike(self, name: str, down_ms: float) -> bool:
+        """Take its power; whether it had any."""
 
 
 class Lurking:
     """One ambush at work."""
 
-    def __init__(self, fault: Ambush, rng: random.Random, arms: Arms) -> None:
+    def __init__(
+        self, fault: Ambush, rng: random.Random, arms: Arms, struck: Callable[[], None]
+    ) -> None:
+        """``struck`` hears of each blow that had an effect."""
         self._number = fault.number
         self._left = fault.strikes
         self._rng = rng
         self._arms = arms
+        self._struck = struck
         self._victim = ""
         self._on_the_way = False
         self.over = False
@@ -55,6 +59,7 @@ class Lurking:
             else:
                 self._arms.later(PATIENCE_MS, partial(self._give_up, self._left))
         elif installed and name == self._victim and not self._on_the_way:
+            self._on_the_way = True  # the blow is: another group's snapshot brings no second one
             self._stall(name)
             self._arms.later(self._rng.uniform(0, STALL_MS), partial(self._strike, name))
 
@@ -68,5 +73,5 @@ class Lurking:
 
     def _strike(self, name: str) -> None:
         self._victim = ""
-        if not self.over:
-            self._arms.strike(name, self._rng.uniform(1, 300))
+        if not self.over and self._arms.strike(name, self._rng.uniform(1, 300)):
+            self._struck()

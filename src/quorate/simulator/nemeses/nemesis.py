@@ -114,11 +114,15 @@ class Nemesis:
         if undo is None:
             return
         self.on_begin(fault, hit)
-        self.counts[fault.kind] += 1
+        if not isinstance(fault, Ambush):  # which has an effect when it strikes
+            self._count(fault)
         self._simulation.trace.add("nemesis", str(fault))
         if fault.for_ms is not None:
             self._ends[fault.number] = undo
             self.later(fault.for_ms, partial(self._end, fault.number))
+
+    def _count(self, fault: AnyFault) -> None:
+        self.counts[fault.kind] += 1
 
     def _end(self, number: int) -> None:
         undo = self._ends.pop(number, None)
@@ -400,7 +404,9 @@ class Nemesis:
             lurking.seen(name_of(replica), installed)
 
     def _ambush(self, fault: Ambush) -> Undo:
-        self._lurking[fault.number] = lurking = Lurking(fault, self._source(fault), self)
+        self._lurking[fault.number] = lurking = Lurking(
+            fault, self._source(fault), self, partial(self._count, fault)
+        )
 
         def undo() -> None:
             lurking.over = True
@@ -408,14 +414,15 @@ class Nemesis:
 
         return undo
 
-    def strike(self, name: str, down_ms: float, *, by_power_loss: bool = True) -> None:
-        """Take a machine down for a while."""
+    def strike(self, name: str, down_ms: float, *, by_power_loss: bool = True) -> bool:
+        """Take a machine down for a while; whether it was up."""
         if by_power_loss:
             undo = self._lose_power([name])
         else:
             undo = self._fell([name], self._cluster.roles, self._cluster.kill)
         if undo is not None:
             self.later(down_ms, undo)
+        return undo is not None
 
     def stall(self, number: int, name: str, how: SlowDisk | None) -> None:
         """Have a machine's syncs stall, on behalf of the fault of this number, or no longer."""

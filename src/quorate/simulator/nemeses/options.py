@@ -16,15 +16,11 @@ from quorate.simulator.nemeses.faults import KINDS, KINDS_FOR_EVER
 FAULTS_MS = 20_000
 """When the faults end that ever do."""
 
-KINDS_FOR_NODES = tuple(
-    kind
-    for kind in KINDS
-    if kind
-    not in (
-        *("storm", "ambush", "flipped bit", "failed sync", "full disk", "jump", "delay"),
-        *("transfer", "change", "torn change", "lost disk"),
-    )
+NOT_FOR_NODES = frozenset(
+    {"storm", "ambush", "flipped bit", "failed sync", "full disk", "jump", "delay"}
+    | {"transfer", "change", "torn change", "lost disk"}
 )
+KINDS_FOR_NODES = tuple(kind for kind in KINDS if kind not in NOT_FOR_NODES)
 """Of whole nodes every promise is judged, also those that a lost disk would break."""
 NODE_ROLES = ("raft", "chunkserver", "worker")
 

@@ -25,8 +25,8 @@ class Hands(Protocol):
     def cut(self, number: int, directions: list[Direction]) -> None:
         """What does not pass, on behalf of the fault of this number, from now on."""
 
-    def strike(self, name: str, down_ms: float) -> None:
-        """Take a machine's power."""
+    def strike(self, name: str, down_ms: float) -> bool:
+        """Take a machine's power; whether it had any."""
 
 
 class Tear:
