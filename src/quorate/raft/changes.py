@@ -5,7 +5,7 @@ each step is a fact in the log; so whoever asks again, also of another leader, g
 change stands, and asking for what is already so does nothing.
 """
 
-from quorate.base.errors import BadInput, DeadlineExceeded
+from quorate.base.errors import BadInput, DeadlineExceeded, Fenced
 from quorate.raft.core.configuration import Configuration, fault_of
 from quorate.raft.group import Group
 from quorate.raft.messages import Members
@@ -16,20 +16,34 @@ LOOK_MS = 20.0
 
 
 async def change_members(
-    world: World, group: Group, members: Members, *, timeout_ms: float
+    world: World,
+    group: Group,
+    members: Members,
+    expected: Configuration | None = None,
+    *,
+    timeout_ms: float,
 ) -> Configuration:
     """Make ``members`` those of the group; its configuration when that is so.
 
-    Raises ``BadInput`` for what cannot be a group, ``NotLeader`` (ask the leader to go on), and
-    ``DeadlineExceeded``, with what it waited for: the change goes no further by itself, but for a
+    ``expected``: only if it stands there, or on the way from there, as long as it lasts.
+
+    Raises ``BadInput`` for what cannot be a group, ``Fenced`` if it is somewhere else than
+    expected, ``NotLeader`` (ask the leader to go on), and ``DeadlineExceeded``, with what it waited for: the change goes no further by itself, but for a
     joint configuration, which the leader brings to its end.
     """
-    target = Configuration(members.voters, members.addresses, members.learners)
+    target = Configuration(
+        members.voters, members.addresses, members.learners, names=members.names
+    )
     if (why := fault_of(target)) is not None:
         raise BadInput(f"group {group.name} cannot have these members: {why}")
     end_ms = world.clock.monotonic_ms() + timeout_ms
     while True:
         group.require_leader()
+        if expected is not None and group.configuration not in _way(expected, target):
+            raise Fenced(
+                f"the members of group {group.name} were changed by somebody else meanwhile: look"
+                " at them, and ask again if that is still wanted"
+            )
         waits_for = group.change(_step(group.configuration, target))
         if waits_for is None and group.configuration == target:
             return target
@@ -47,4 +61,12 @@ def _step(current: Configuration, target: Configuration) -> Configuration:
     if not new:
         return target
     addresses = current.addresses | {voter: target.addresses[voter] for voter in new}
-    return Configuration(current.voters, addresses, (*current.learners, *new))
+    names = current.names | {v: target.names[v] for v in new if v in target.names}
+    return Configuration(current.voters, addresses, (*current.learners, *new), names=names)
+
+
+def _way(start: Configuration, target: Configuration) -> tuple[Configuration, ...]:
+    """All that is in force one after the other while ``start`` becomes ``target``."""
+    settled = start.after()  # itself, unless it is joint
+    first = _step(settled, target)
+    return start, settled, first, first.towards(target), target

@@ -24,7 +24,7 @@ from quorate.base.check import check
 from quorate.base.errors import ProtocolError
 from quorate.base.histogram import Histogram
 from quorate.base.ids import Address, GroupId, ReplicaId
-from quorate.raft.core.configuration import Configuration
+from quorate.raft.core.configuration import MAX_ADDRESS_BYTES, MAX_MEMBERS, Configuration
 from quorate.raft.core.entries import ENTRY_BYTES, Entry, Snapshot
 from quorate.raft.core.events import (
     Change,
@@ -59,6 +59,8 @@ from quorate.raft.observer import Observer
 from quorate.raft.wal import Wal
 from quorate.runtime.ports import Timer, World
 
+MAX_ADDRESSES = 4 * MAX_MEMBERS
+"""That a replica learns from those who speak to it, beside those of its members."""
 MAX_NOTICE_BYTES = 768 * 1024
 """Entries that are joined into one notice; a control frame takes 1 MiB."""
 
@@ -157,6 +159,9 @@ class Driver:
 
         Raises ``ProtocolError`` at the first that no correct peer sends, and takes no more.
         """
+        door = notice.door
+        if door is not None and len(door.encode()) > MAX_ADDRESS_BYTES:
+            raise ProtocolError(f"an address of more than {MAX_ADDRESS_BYTES} bytes")
         try:
             for envelope in notice.envelopes:
                 hosted = self._hosted.get(envelope.group)
@@ -165,9 +170,17 @@ class Driver:
                 why = refusal(hosted.replica, envelope.sender, envelope.message)
                 if why is not None:
                     raise ProtocolError(f"group {envelope.group}, from {envelope.sender}: {why}")
+                if door is not None:
+                    self._learn(hosted.addresses, envelope.sender, door)
                 self._step(hosted, Receive(envelope.sender, envelope.message))
         finally:
             self._send_out()
+
+    def _learn(
+        self, addresses: dict[ReplicaId, Address], sender: ReplicaId, door: Address
+    ) -> None:
+        if sender in addresses or len(addresses) < MAX_ADDRESSES:
+            addresses[sender] = door
 
     def connection_lost(self, address: Address) -> None:
         """The connection with the process at ``address`` ended; it has probably, too."""

@@ -206,6 +206,11 @@ class Group:
         """In force here: the latest in the log, committed or not."""
         return self._replica.configuration
 
+    @property
+    def committed_configuration(self) -> Configuration:
+        """In force at what was applied last: nothing can take it back."""
+        return self._replica.configuration_at(self.last_applied)
+
     def change(self, target: Configuration) -> str | None:
         """Begin to change the members to ``target``, unless they are that; what must be waited for
         first, if anything.  ``changes.py`` brings a change to its end."""

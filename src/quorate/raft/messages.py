@@ -22,6 +22,9 @@ class RaftMessages(Notice, tag="raft.messages.1"):
     """All that one node's replicas had to say to another node's in one turn of the loop."""
 
     envelopes: list[Envelope]
+    door: Address | None = None
+    """Where the process that says so listens: who was away for so long that its log does not name
+    its leader, or names another address, can answer it all the same."""
 
 
 MAX_PROPOSED = 256
@@ -113,10 +116,11 @@ class Members(msgspec.Struct, array_like=True, frozen=True):
     addresses: dict[ReplicaId, Address]
     """Of all of them."""
     learners: tuple[ReplicaId, ...] = ()
+    names: dict[ReplicaId, str] = msgspec.field(default_factory=dict)
 
 
 class AskMembers(Request[Configuration], tag="raft.members.1"):
-    """Who belongs to ``group``, by its leader."""
+    """Who belongs to ``group``: linearizable, by its leader, and committed."""
 
     group: GroupId
 
@@ -127,3 +131,13 @@ class ChangeMembers(Request[Configuration], tag="raft.change_members.1"):
 
     group: GroupId
     members: Members
+    expected: Configuration | None = None
+    """What the change was thought out for.  If the group is neither there nor on the way from there
+    to ``members``, somebody else has changed it, which must not be undone: ``Fenced``."""
+
+
+class TransferLeadership(Request[GroupStatus], tag="raft.transfer.1"):
+    """Have the leader of ``group`` hand over to ``target``, or to the fittest; its status then."""
+
+    group: GroupId
+    target: ReplicaId | None = None

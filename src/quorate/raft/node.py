@@ -6,7 +6,7 @@ from contextlib import suppress
 import msgspec
 
 from quorate.base.errors import QuorateError
-from quorate.base.ids import ClusterId, GroupId, NodeId, ReplicaId
+from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
 from quorate.base.together import together
 from quorate.raft.core.configuration import Configuration
@@ -16,6 +16,7 @@ from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.driver import Driver
 from quorate.raft.figures import RaftFigures
 from quorate.raft.group import Group
+from quorate.raft.messages import RaftMessages
 from quorate.raft.observer import Observer
 from quorate.raft.server import RaftServer
 from quorate.raft.sessions import SessionMachine
@@ -29,8 +30,8 @@ from quorate.runtime.ports import World
 class Membership(msgspec.Struct, frozen=True):
     """Which replica of a group is here, and who founded the group.
 
-    Who belongs to it since then stands in its log.  A replica that joins later need not be among
-    ``configuration``, by which it knows whom to answer.
+    Who belongs to it since then stands in its log.  A replica that joins later is not among
+    ``configuration``, and counts for nothing until its log says otherwise.
     """
 
     replica: ReplicaId
@@ -65,8 +66,10 @@ class RaftNode:
         limits: Limits | None = None,
         segment_bytes: int = SEGMENT_BYTES,
         observer: Observer | None = None,
+        door: Address | None = None,
     ) -> "RaftNode":
         """``machines`` are empty; snapshots, and then the log as it is committed, fill them.
+        ``door`` is where others reach this process.
 
         Raises ``BadConfiguration`` if the log is another node's or not there at all, and
         ``CorruptData`` if log or snapshots are damaged: then no replica here may vote or
@@ -74,7 +77,12 @@ class RaftNode:
         """
         wal, recovered = await Wal.open(world.disk, cluster, node, segment_bytes=segment_bytes)
         store = await SnapshotStore.open(world)
-        driver = Driver(world, wal, rpc.notify, observer)
+
+        def notify(address: Address, notice: RaftMessages) -> None:
+            notice.door = door
+            rpc.notify(address, notice)
+
+        driver = Driver(world, wal, notify, observer)
         loaded: dict[GroupId, tuple[SessionMachine, Replica]] = {}
         for group, (machine, membership) in machines.items():
             found = recovered.get(group) or Recovered(HardState(), 0, 0, [])

@@ -19,12 +19,14 @@ from quorate.raft.messages import (
     AskReady,
     AskStatus,
     ChangeMembers,
+    GroupStatus,
     GroupStatuses,
     Propose,
     RaftMessages,
     Readiness,
     ReadSnapshot,
     SnapshotChunk,
+    TransferLeadership,
 )
 from quorate.raft.sessions import admit
 from quorate.raft.snapshots import SnapshotStore
@@ -35,6 +37,9 @@ from quorate.runtime.ports import World
 
 MAX_CHANGE_MS = 60_000.0
 """How long one call waits for a change; who wants it done asks again."""
+
+ANSWER_SHARE = 0.9
+"""Of its caller's deadline: what an operation takes that should say itself what it waited for."""
 
 READY_TIMEOUT_MS = 1_000
 """A replica that needs longer for a read is not ready."""
@@ -62,6 +67,7 @@ class RaftServer:
             ReadSnapshot: self._read_snapshot,
             AskMembers: self._members,
             ChangeMembers: self._change_members,
+            TransferLeadership: self._transfer,
         }
         self.notices: dict[type[Notice], Callable[[Any, Identity], None]] = {
             RaftMessages: self._receive
@@ -83,17 +89,24 @@ class RaftServer:
     def _status(self, request: AskStatus, call: Call) -> GroupStatuses:
         return GroupStatuses([group.status() for group in self._groups.values()])
 
-    def _members(self, request: AskMembers, call: Call) -> Configuration:
+    async def _members(self, request: AskMembers, call: Call) -> Configuration:
         group = self._group(request.group)
-        group.require_leader()
-        return group.configuration
+        await group.barrier(timeout_ms=ANSWER_SHARE * call.remaining_ms)
+        return group.committed_configuration
 
     def _change_members(
         self, request: ChangeMembers, call: Call
     ) -> Coroutine[Any, Any, Configuration]:
         group = self._group(request.group)
-        timeout_ms = min(call.remaining_ms, MAX_CHANGE_MS)
-        return change_members(self._world, group, request.members, timeout_ms=timeout_ms)
+        timeout_ms = min(ANSWER_SHARE * call.remaining_ms, MAX_CHANGE_MS)
+        return change_members(
+            self._world, group, request.members, request.expected, timeout_ms=timeout_ms
+        )
+
+    async def _transfer(self, request: TransferLeadership, call: Call) -> GroupStatus:
+        group = self._group(request.group)
+        await group.transfer(request.target, timeout_ms=ANSWER_SHARE * call.remaining_ms)
+        return group.status()
 
     async def _ready(self, request: AskReady, call: Call) -> Readiness:
         groups = self._groups.values()

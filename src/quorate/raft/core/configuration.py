@@ -10,6 +10,7 @@
 * Ids of replicas are never used again, so what a removed replica says cannot meet its successor.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -23,6 +24,8 @@ MAX_MEMBERS = 63
 """More would not make a group safer, and each costs its leader a copy of everything."""
 MAX_ADDRESS_BYTES = 200
 """So that any configuration fits into the head of a snapshot (``snapshots/format.py``)."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""What a machine may be called."""
 
 
 class Configuration(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -34,6 +37,8 @@ class Configuration(msgspec.Struct, array_like=True, frozen=True, forbid_unknown
     learners: tuple[ReplicaId, ...] = ()
     old_voters: tuple[ReplicaId, ...] = ()
     """Those before this change, while it is under way: C_old of figure 11."""
+    names: dict[ReplicaId, str] = msgspec.field(default_factory=dict)
+    """What people call the machines."""
 
     @property
     def is_joint(self) -> bool:
@@ -60,26 +65,37 @@ class Configuration(msgspec.Struct, array_like=True, frozen=True, forbid_unknown
 
     def after(self) -> "Configuration":
         """C_new: what follows a joint configuration."""
-        return _of_members(Configuration(self.voters, self.addresses, self.learners))
+        return _of_members(
+            Configuration(self.voters, self.addresses, self.learners, names=self.names)
+        )
 
     def towards(self, target: "Configuration") -> "Configuration":
         """What is to be appended so that ``target`` comes into force: itself if the voters stay the
         same, else the joint configuration that leads there."""
         if set(target.voters) == set(self.voters):
             return target
-        addresses = self.addresses | target.addresses
-        return _of_members(Configuration(target.voters, addresses, target.learners, self.voters))
+        addresses, names = self.addresses | target.addresses, self.names | target.names
+        return _of_members(
+            Configuration(target.voters, addresses, target.learners, self.voters, names)
+        )
 
 
 def _of_members(configuration: Configuration) -> Configuration:
-    """Without addresses of others."""
-    addresses = {member: configuration.addresses[member] for member in configuration.members}
-    return msgspec.structs.replace(configuration, addresses=addresses)
+    """Without addresses and names of others."""
+    members = configuration.members
+    names = configuration.names
+    return msgspec.structs.replace(
+        configuration,
+        addresses={member: configuration.addresses[member] for member in members},
+        names={member: names[member] for member in members if member in names},
+    )
 
 
-def founding(addresses: Mapping[ReplicaId, Address]) -> Configuration:
+def founding(
+    addresses: Mapping[ReplicaId, Address], names: Mapping[ReplicaId, str] | None = None
+) -> Configuration:
     """That of a new group: all of them vote."""
-    return Configuration(tuple(addresses), dict(addresses))
+    return Configuration(tuple(addresses), dict(addresses), names=dict(names or {}))
 
 
 def _reached(voters: tuple[ReplicaId, ...], value: Callable[[ReplicaId], T]) -> T:
@@ -102,4 +118,8 @@ def fault_of(configuration: Configuration) -> str | None:
         return "not every member has an address"
     if any(len(a.encode()) > MAX_ADDRESS_BYTES for a in configuration.addresses.values()):
         return f"an address of more than {MAX_ADDRESS_BYTES} bytes"
+    if not configuration.addresses.keys() >= configuration.names.keys():
+        return "a name of who is no member"
+    if not all(NAME.fullmatch(name) for name in configuration.names.values()):
+        return "what a machine is called is no name"
     return None

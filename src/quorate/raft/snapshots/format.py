@@ -53,7 +53,7 @@ HEADER_BYTES = _HEADER.size + _CHECKSUM.size
 FRAME_BYTES = _CHECKSUM.size + _LENGTH.size
 """What stands before the data of a block."""
 END_BYTES = FRAME_BYTES + _TOTAL.size
-MEMBERS_BYTES = 16 << 10
+MEMBERS_BYTES = 32 << 10
 """A configuration is never larger."""
 HEAD_BYTES = HEADER_BYTES + FRAME_BYTES + MEMBERS_BYTES
 """What to read to know whose snapshot a file is."""
