@@ -28,12 +28,11 @@ async def change_members(
     ``expected``: only if it stands there, or on the way from there, as long as it lasts.
 
     Raises ``BadInput`` for what cannot be a group, ``Fenced`` if it is somewhere else than
-    expected, ``NotLeader`` (ask the leader to go on), and ``DeadlineExceeded``, with what it waited for: the change goes no further by itself, but for a
-    joint configuration, which the leader brings to its end.
+    expected, ``NotLeader`` (ask the leader to go on), and ``DeadlineExceeded``, with what it waited
+    for: the change goes no further by itself, but for a joint configuration, which the leader
+    brings to its end.
     """
-    target = Configuration(
-        members.voters, members.addresses, members.learners, names=members.names
-    )
+    target = Configuration(members.voters, members.addresses, members.learners, names=members.names)
     if (why := fault_of(target)) is not None:
         raise BadInput(f"group {group.name} cannot have these members: {why}")
     end_ms = world.clock.monotonic_ms() + timeout_ms

@@ -176,9 +176,7 @@ class Driver:
         finally:
             self._send_out()
 
-    def _learn(
-        self, addresses: dict[ReplicaId, Address], sender: ReplicaId, door: Address
-    ) -> None:
+    def _learn(self, addresses: dict[ReplicaId, Address], sender: ReplicaId, door: Address) -> None:
         if sender in addresses or len(addresses) < MAX_ADDRESSES:
             addresses[sender] = door
 

@@ -209,7 +209,9 @@ class Group:
     @property
     def committed_configuration(self) -> Configuration:
         """In force at what was applied last: nothing can take it back."""
-        return self._replica.configuration_at(self.last_applied)
+        replica = self._replica
+        # What a snapshot stands for is committed, also while it is still being read back.
+        return replica.configuration_at(max(self.last_applied, replica.configurations[0][0]))
 
     def change(self, target: Configuration) -> str | None:
         """Begin to change the members to ``target``, unless they are that; what must be waited for
