@@ -12,7 +12,7 @@ import typer
 
 from quorate.base.check import Bug
 from quorate.base.errors import QuorateError
-from quorate.cli import check, files, jobs, status, up
+from quorate.cli import authority, check, cluster, files, jobs, join, status, up
 from quorate.cli.output import print_error
 
 EXIT_BUG = 70
@@ -31,7 +31,10 @@ app.command()(up.bootstrap)
 app.command("status")(status.status)
 app.command()(jobs.run)
 app.command(cls=check.CheckCommand)(check.check)
+app.command()(join.join)
 app.add_typer(files.app, name="fs")
+app.add_typer(cluster.app, name="cluster")
+app.add_typer(authority.app, name="ca")
 
 
 def main() -> None:

@@ -297,9 +297,12 @@ class Group:
 
     def _not_leader(self) -> NotLeader:
         leader = self.leader_address
+        # Also who is removed says so: it is all that a client may know.
+        members = " ".join(self.configuration.addresses.values())
         if leader is None or self._replica.role is Role.LEADER:
-            return NotLeader(f"group {self.name} has no leader that is ready; try again")
-        return NotLeader(f"group {self.name} is led from {leader}", leader=leader)
+            sentence = f"group {self.name} has no leader that is ready; try again"
+            return NotLeader(sentence, members=members)
+        return NotLeader(f"group {self.name} is led from {leader}", leader=leader, members=members)
 
     async def _within(
         self, future: "asyncio.Future[bytes]", timeout_ms: float, *, changes: bool = True
