@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from itertools import count, pairwise
 from pathlib import Path
 
-from local_nodes import COMMAND, PATIENCE_SECONDS, free_port, quorate, with_cluster
-from real.test_node_identity import bootstrap, node, write_config
+import pytest
+from local_nodes import COMMAND, free_port, quorate, with_cluster
+from real.test_node_identity import node, write_config
 
 from quorate.base.errors import QuorateError
 from quorate.base.ids import Address, ClusterId, NodeId
+from quorate.cli import main
 from quorate.gfs.client import FileSystem
 from quorate.node.local_cluster import LocalCluster
 from quorate.rpc.client import RpcClient
@@ -147,33 +149,38 @@ def test_no_acknowledged_write_is_lost_while_machines_join_and_founders_leave(
 
 
 def test_a_machine_joins_with_certificates_by_one_command_and_a_removed_one_ends(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     port, authority = free_port(2), str(tmp_path / "ca")
-    assert quorate("ca", "init", authority).returncode == 0
+    monkeypatch.setenv("QUORATE_CLUSTER", f"127.0.0.1:{port}")
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        """In this process: most of what a command takes is Python's start."""
+        monkeypatch.setattr(sys, "argv", ["quorate", *arguments])
+        return (main.run(), *capsys.readouterr())
+
+    assert command("ca", "init", authority)[0] == 0
     for name in ("a", "user"):
-        done = quorate("ca", "issue", name, "--ca", authority, "--out", str(tmp_path))
-        assert done.returncode == 0, done.stderr
+        assert command("ca", "issue", name, "--ca", authority, "--out", str(tmp_path))[0] == 0
     files = {"ca": "ca.pem", "cert": "a.pem", "key": "a.key"}
     tls = "[tls]\n" + "".join(f'{key} = "{file}"\n' for key, file in files.items())
     config = write_config(tmp_path, "a", port, ("a",), tls)
-    bootstrap(config)
-    user = ("--tls-ca", str(tmp_path / "ca.pem"), "--tls-cert", str(tmp_path / "user.pem"))
-    user += ("--tls-key", str(tmp_path / "user.key"))
+    assert command("bootstrap", "--config", config)[0] == 0
+    for kind, file in (("CA", "ca.pem"), ("CERT", "user.pem"), ("KEY", "user.key")):
+        monkeypatch.setenv(f"QUORATE_TLS_{kind}", str(tmp_path / file))
     with node(config):
-        token(tmp_path, "b", port, *user, "--ca", authority)
+        code, text, errors = command("cluster", "token", "b", "--ca", authority)
+        assert code == 0 and "private key" in errors
+        (tmp_path / "b.token").write_text(text)
         with joining(tmp_path, "b", port + 10) as b:
             said(b, "full member")
             assert (tmp_path / "b" / "b.key").stat().st_mode & 0o077 == 0
-            b.terminate()
-            assert b.wait(PATIENCE_SECONDS) == 0
-        again = ("node", "--config", str(tmp_path / "b" / "node.toml"))
-        refused = quorate("cluster", "remove", "a", *user, "--timeout", "1", port=port)
-        assert refused.returncode == 6 and "no answer from the leader" in refused.stderr
-        with node(again[-1]):
-            done = quorate("cluster", "remove", "b", *user, port=port)
-            assert done.returncode == 0, done.stderr
-        removed = quorate(*again)
+            code, _, errors = command("cluster", "token", "b", "--ca", authority)
+            assert code == 5 and "a machine called b belongs to the cluster already" in errors
+            assert command("cluster", "remove", "b")[0] == 0
+        removed = quorate("node", "--config", str(tmp_path / "b" / "node.toml"))
         assert removed.returncode == 3
         assert "b was removed from the cluster" in removed.stderr
         assert removed.stderr.count("\n") == 1
+        code, _, errors = command("cluster", "remove", "a")
+        assert code == 2 and "a is the last voter of the group namespace" in errors

@@ -7,6 +7,7 @@ not have been taken in yet; that it once was, it writes down (``member.json``) w
 says so.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -113,9 +114,14 @@ async def _is_member(
 
 async def _taken_in(world: World, machine: NodeIdentity, groups: Mapping[GroupId, Group]) -> None:
     """Wait until a group has taken this machine in, and write that down."""
-    while not any(
-        machine.replica(number) in group.committed_configuration.members
-        for number, group in groups.items()
-    ):
-        await world.clock.sleep(PEER_PAUSE_MS)
+    taken_in = asyncio.Event()
+
+    def look() -> None:
+        if not taken_in.is_set() and any(group.was_member for group in groups.values()):
+            taken_in.set()
+
+    for group in groups.values():
+        group.on_applied(look)
+    look()
+    await taken_in.wait()
     await write_record(world.disk, MEMBER_FILE, MemberRecord(machine.node))

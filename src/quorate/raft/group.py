@@ -213,6 +213,18 @@ class Group:
         # What a snapshot stands for is committed, also while it is still being read back.
         return replica.configuration_at(max(self.last_applied, replica.configurations[0][0]))
 
+    @property
+    def was_member(self) -> bool:
+        """Whether this replica surely belonged to the group at some time: a committed configuration
+        that is still known here names it."""
+        replica = self._replica
+        committed = max(self.last_applied, replica.configurations[0][0])
+        return any(
+            replica.replica in known.members
+            for index, known in replica.configurations
+            if index <= committed
+        )
+
     def change(self, target: Configuration) -> str | None:
         """Begin to change the members to ``target``, unless they are that; what must be waited for
         first, if anything.  ``changes.py`` brings a change to its end."""

@@ -178,6 +178,11 @@ FAULTS: dict[str, tuple[str, Configuration]] = {
         "not every member has an address",
         Configuration((ME,), {ME: Address("m"), TWO: Address("m")}),
     ),
+    "a name of nobody": (
+        "a name of who is no member",
+        founding({ME: Address("m")}, {ME: "a", TWO: "b"}),
+    ),
+    "a name that is none": ("is no name", founding({ME: Address("m")}, {ME: "../a"})),
     "too many": (f"{MAX_MEMBERS + 1} members", group_of(MAX_MEMBERS + 1)),
     "too many while joint": (
         f"{MAX_MEMBERS + 1} members",
@@ -206,7 +211,8 @@ def test_whatever_can_be_fits_into_the_head_of_a_snapshot() -> None:
     for length in (10, 200, 256, 400, 100_000):
         members = [ReplicaId((1 << 64) - 1 - n) for n in range(MAX_MEMBERS)]
         addresses = {member: Address("n" * length) for member in members}
-        largest = Configuration(tuple(members), addresses, (), tuple(members))
+        names = dict.fromkeys(members, "n" * min(length, 63))
+        largest = Configuration(tuple(members), addresses, (), tuple(members), names)
         if fault_of(largest) is None:
             assert len(encode(largest)) <= MEMBERS_BYTES
     assert fault_of(founding({ME: Address("n" * 200)})) is None
