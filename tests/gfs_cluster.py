@@ -142,7 +142,7 @@ class GfsCluster:
                 segment_bytes=SEGMENT_BYTES,
             )
             names = {node_id(n): n for n in self.names}
-            master = Master(world, node.groups[NAMESPACE_GROUP], namespace, names)
+            master = Master(world, node.groups[NAMESPACE_GROUP], namespace, lambda: names)
             requests = {**node.server.requests, **master.requests}
             server = RpcServer(world, identity, requests, node.server.notices)
             await server.start(address(name))

@@ -53,7 +53,7 @@ async def master_at(root: Path) -> AsyncIterator[Address]:
         membership = Membership(ReplicaId(1), founding({ReplicaId(1): LOOPBACK}))
         machines = {NAMESPACE_GROUP: (namespace, membership)}
         node = await RaftNode.start(world, CLUSTER, NodeId(1), machines, rpc)
-        master = Master(world, node.groups[NAMESPACE_GROUP], namespace, NAMES)
+        master = Master(world, node.groups[NAMESPACE_GROUP], namespace, lambda: NAMES)
         requests = {**node.server.requests, **master.requests}
         server = RpcServer(world, identity, requests, node.server.notices)
         listener = await server.start(LOOPBACK)

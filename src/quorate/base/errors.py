@@ -92,7 +92,8 @@ class Overloaded(Unavailable):
 
 
 class NotLeader(Unavailable):
-    """A redirect: this replica does not lead.  ``details["leader"]`` may hold its address."""
+    """A redirect: this replica does not lead.  ``details["leader"]`` may hold the address of who
+    does, ``details["members"]`` those of all members, with spaces between."""
 
     code = "not_leader"
 

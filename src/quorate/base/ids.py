@@ -10,7 +10,8 @@ ClusterId = NewType("ClusterId", str)
 """32 hexadecimal digits, drawn at bootstrap."""
 
 NodeId = NewType("NodeId", int)
-"""A machine of the cluster; 1, 2, … in the order of its founding configuration."""
+"""A machine of the cluster: a founder's is 1, 2, … in the order of their names, that of one that
+joined is drawn at random, above all of these."""
 
 ReplicaId = NewType("ReplicaId", int)
 """One replica of one group on one disk; unique in the cluster, never reused."""

@@ -64,6 +64,7 @@ class Cluster:
         self.rpc = rpc
         self.id: ClusterId = seen.cluster
         self.nodes: list[NodeEntry] = seen.nodes
+        self.founders: list[NodeEntry] = seen.founders
 
     @property
     def addresses(self) -> list[Address]:
@@ -108,7 +109,7 @@ async def _ask(rpc: RpcClient, address: Address) -> NodeDescription | QuorateErr
         return error
 
 
-class _Quiet:
+class Quiet:
     """The trace of a command: its user reads sentences, not events."""
 
     def event(self, name: str, **facts: object) -> None:
@@ -123,7 +124,7 @@ def run_in_world(main: Callable[[World], Awaitable[None]], tls: TlsPaths | None 
 
     async def within() -> None:
         # A command has no disk of its own; the current directory is there and is left alone.
-        world = real_world(Path(), trace=_Quiet(), tls=tls)
+        world = real_world(Path(), trace=Quiet(), tls=tls)
         try:
             await main(world)
         finally:

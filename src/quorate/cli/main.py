@@ -12,7 +12,18 @@ import typer
 
 from quorate.base.check import Bug
 from quorate.base.errors import QuorateError
-from quorate.cli import check, files, jobs, lab, status, torture, up
+from quorate.cli import (
+    authority,
+    check,
+    cluster,
+    files,
+    jobs,
+    join,
+    lab,
+    status,
+    torture,
+    up,
+)
 from quorate.cli.output import print_error
 
 EXIT_BUG = 70
@@ -32,8 +43,11 @@ app.command("status")(status.status)
 app.command()(jobs.run)
 app.command(cls=check.CheckCommand)(check.check)
 app.command(cls=check.CheckCommand)(torture.torture)
+app.command()(join.join)
 app.add_typer(files.app, name="fs")
 app.add_typer(lab.app, name="lab")
+app.add_typer(cluster.app, name="cluster")
+app.add_typer(authority.app, name="ca")
 
 
 def main() -> None:

@@ -161,5 +161,7 @@ def _workers(found: dict[str, Any]) -> Shown:
     rows: list[tuple[str, ...]] = []
     for worker in found["workers"]:
         slots, running = str(worker["slots"]), str(worker["running"])
-        rows.append((names.get(worker["node"], "?"), worker["address"], slots, running))
+        rows.append(
+            (names.get(worker["node"], f"node {worker['node']}"), worker["address"], slots, running)
+        )
     return ("WORKER", "ADDRESS", "SLOTS", "RUNNING"), rows

@@ -5,7 +5,7 @@ heartbeats (where they are); core/registry.py.  Heartbeats are taken on every no
 the leader, whose answers are linearizable: each query goes through the group.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from quorate.base.codec import Request
@@ -47,17 +47,21 @@ def _server(known: KnownServer) -> Server:
 
 
 class Master:
-    """Answers for the files of a cluster whose machines are ``names``; ``requests`` goes into the
-    table of the process's ``RpcServer``."""
+    """Answers for the files of a cluster whose machines are ``names()`` now; ``requests`` goes into
+    the table of the process's ``RpcServer``."""
 
     def __init__(
-        self, world: World, group: Group, namespace: Namespace, names: Mapping[NodeId, str]
+        self,
+        world: World,
+        group: Group,
+        namespace: Namespace,
+        names: Callable[[], Mapping[NodeId, str]],
     ) -> None:
         self._world = world
         self._group = group
         self._namespace = namespace
-        self._registry = Registry(names)
-        self._minimum = min(MIN_REPLICAS, len(names))
+        self._names = names
+        self._registry = Registry(names())
         self.requests: dict[type[Request[Any]], Handler] = {
             Heartbeat: self._heartbeat,
             ListServers: self._list_servers,
@@ -84,10 +88,11 @@ class Master:
         )
         want_full = self._registry.report(report, self._world.clock.monotonic_ms())
         garbage = self._registry.garbage(beat.node, self._namespace.is_garbage)
-        return HeartbeatReply(garbage, want_full)
+        masters = list(self._group.configuration.addresses.values())
+        return HeartbeatReply(garbage, want_full, masters)
 
     def _list_servers(self, request: ListServers, call: Call) -> ServerStatuses:
-        now_ms = self._world.clock.monotonic_ms()
+        now_ms, names = self._world.clock.monotonic_ms(), self._names()
         return ServerStatuses(
             [
                 ServerStatus(
@@ -98,7 +103,8 @@ class Master:
                     known.chunks,
                     known.free_bytes,
                 )
-                for _, known in sorted(self._registry.servers.items())
+                for node, known in sorted(self._registry.servers.items())
+                if node in names or known.is_live(now_ms)
             ]
         )
 
@@ -107,10 +113,12 @@ class Master:
         if not 1 <= request.count <= MAX_PLACED:
             raise BadInput(f"{request.count} chunks at once; ask for 1 to {MAX_PLACED}")
         now_ms = self._world.clock.monotonic_ms()
+        self._registry.names = self._names()
+        minimum = min(MIN_REPLICAS, len(self._registry.names))
         places = [
             self._registry.place(
                 wanted=REPLICAS_WANTED,
-                minimum=self._minimum,
+                minimum=minimum,
                 size=request.needed_bytes,
                 exclude=request.exclude,
                 now_ms=now_ms,
@@ -124,7 +132,7 @@ class Master:
             PlacedChunk(allocated.first + position, list(map(_server, servers)))
             for position, servers in enumerate(places)
         ]
-        return Placement(chunks, self._minimum)
+        return Placement(chunks, minimum)
 
     async def _locate(self, request: LocateFile, call: Call) -> Located:
         query = Locate(request.path, request.offset, request.count, request.file)

@@ -54,6 +54,8 @@ class HeartbeatReply(Reply):
 
     garbage: list[int]
     want_full: bool
+    masters: list[Address] = msgspec.field(default_factory=list)
+    """The doors of all masters, as this one knows them: machines come and go."""
 
 
 class Heartbeat(Request[HeartbeatReply], tag="gfs.heartbeat.1"):

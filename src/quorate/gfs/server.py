@@ -1,7 +1,9 @@
 """The chunkserver: a process that stores chunks and tells every node's master about them.
 
 Heartbeats go to each master every ``HEARTBEAT_MS``, and sooner when chunks were finished, so that a
-reader need not wait for what was just written.  The answers name chunks to delete (GFS §4.4.1).
+reader need not wait for what was just written.  The answers name chunks to delete (GFS §4.4.1), and
+the masters that there are by now: what is named there gets heartbeats, too, and a master that no
+answer names any more, nor the configuration of this machine, gets none.
 """
 
 import asyncio
@@ -31,6 +33,8 @@ REPORT_SOON_MS = 50
 HEARTBEAT_TIMEOUT_MS = 1000
 MAX_CHANGES = 50_000
 """Handles in one heartbeat, so that it fits a control frame."""
+MAX_MASTERS = 64
+"""The same as the members of a group, and one."""
 MAX_WRITES = 256
 """Pieces being stored at a time; more are refused with ``Overloaded``."""
 DELETES_A_TURN = 32
@@ -43,6 +47,9 @@ class _Reporter:
         self.full = True
         self.sequence = 0
         self.changes: dict[int, bool] = {}  # handle -> present, oldest change first
+        self.news = asyncio.Event()
+        self.names: list[Address] = []
+        """The masters that this one knows."""
 
     def note(self, handle: int, present: bool) -> None:
         self.changes.pop(handle, None)
@@ -58,8 +65,8 @@ class _Reporter:
 class Chunkserver:
     """Stores chunks on ``world.disk``; ``requests`` goes into the table of its ``RpcServer``.
 
-    ``masters`` are the doors of all nodes' masters.  Call ``open`` before the ``RpcServer`` starts
-    and ``start`` with the address it listens at.
+    ``masters`` are the doors of nodes' masters, who name the others.  Call ``open`` before the
+    ``RpcServer`` starts and ``start`` with the address it listens at.
     """
 
     def __init__(
@@ -74,8 +81,8 @@ class Chunkserver:
         self._world = world
         self._rpc = rpc
         self._owner = ChunkOwner(cluster, node, name)
-        self._reporters = {address: _Reporter() for address in masters}
-        self._news = {address: asyncio.Event() for address in masters}
+        self._masters = list(masters)
+        self._reporters: dict[Address, _Reporter] = {}
         self._store = ChunkStore(world, self._owner, self._changed)
         self._incarnation = 0
         self._writes = 0
@@ -87,22 +94,31 @@ class Chunkserver:
     async def open(self) -> None:
         """Find the chunks on the disk; raises ``BadConfiguration`` if it is somebody else's."""
         self._incarnation = await self._store.open()
-        for reporter in self._reporters.values():
-            reporter.changes = dict.fromkeys(self._store.handles, True)
 
     def start(self, address: Address) -> None:
         """Begin to send heartbeats, which name ``address`` as the place to read and write."""
-        for master in self._reporters:
+        for master in self._masters:
+            self._report_to(master, address)
+
+    def _report_to(self, master: Address, address: Address) -> None:
+        """Begin to report to a master, with all that is here."""
+        if master not in self._reporters and len(self._reporters) < MAX_MASTERS:
+            reporter = self._reporters[master] = _Reporter()
+            reporter.changes = dict.fromkeys(self._store.handles, True)
             self._world.spawn(self._report(master, address), f"heartbeats to {master}")
+
+    def _is_wanted(self, master: Address) -> bool:
+        named = (reporter.names for reporter in self._reporters.values())
+        return master in self._masters or any(master in names for names in named)
 
     def figures(self) -> ChunkserverFigures:
         return ChunkserverFigures(len(self._store.handles), self._writes)
 
     def _changed(self, handle: int, present: bool) -> None:
-        for master, reporter in self._reporters.items():
+        for reporter in self._reporters.values():
             reporter.note(handle, present)
             if present:
-                self._news[master].set()
+                reporter.news.set()
 
     # Requests.
 
@@ -126,15 +142,20 @@ class Chunkserver:
     # Heartbeats.
 
     async def _report(self, master: Address, address: Address) -> None:
-        reporter, news, clock = self._reporters[master], self._news[master], self._world.clock
-        while True:
+        reporter, clock = self._reporters[master], self._world.clock
+        news = reporter.news
+        while self._is_wanted(master):
             news.clear()
             sent = dict(islice(reporter.changes.items(), MAX_CHANGES))
             reply = await self._beat(master, reporter, address, sent)
             if reply is None:  # it hears later what it missed
+                reporter.names = []
                 await clock.sleep(HEARTBEAT_MS)
                 continue
             reporter.acknowledged(sent)
+            reporter.names = reply.masters
+            for other in reply.masters:
+                self._report_to(other, address)
             if reply.want_full:
                 reporter.full = True
                 reporter.changes = dict.fromkeys(self._store.handles, True)
@@ -148,6 +169,7 @@ class Chunkserver:
                     await news.wait()
             except TimeoutError:
                 continue
+        del self._reporters[master]
 
     async def _beat(
         self, master: Address, reporter: _Reporter, address: Address, sent: dict[int, bool]

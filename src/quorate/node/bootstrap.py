@@ -1,8 +1,7 @@
-"""The one explicit bootstrap: an empty data directory becomes a founding machine of a cluster.
+"""How an empty data directory becomes a machine: the one explicit bootstrap of a founder, or what
+``quorate join`` makes.
 
-All founding machines derive the same numbers from the same configuration: a machine's id is the
-place of its name among the sorted names, a replica's id is ``group * 1000 + node``.  Later members
-get ids that were never used.
+All founding machines derive the same numbers from the same configuration (``identity.py``).
 
 The last eight digits of a cluster id are a digest of the founding names, so that ``--cluster-id``
 on the second machine fails at once if its configuration names other machines.
@@ -12,29 +11,23 @@ interrupted, or whose identity was lost: both are refused, since the two cannot 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 
 from quorate.base.checksum import stable_hash
 from quorate.base.errors import BadConfiguration
-from quorate.base.ids import GROUP_NAMES, ClusterId, GroupId, NodeId, ReplicaId
+from quorate.base.ids import GROUP_NAMES, Address, ClusterId, NodeId
 from quorate.node.config import NodeConfig
 from quorate.node.identity import (
     FoundingGroup,
     FoundingMember,
     NodeIdentity,
+    founding_replica,
     identity_in,
     write_identity,
 )
 from quorate.raft.wal import Wal
 from quorate.runtime.real.disk import RealDisk
-
-REPLICAS_PER_GROUP = 1000
-
-
-def founding_replica(group: GroupId, node: NodeId) -> ReplicaId:
-    """The id of the replica of ``group`` on the founding machine ``node``."""
-    return ReplicaId(group * REPLICAS_PER_GROUP + node)
 
 
 def _digest(names: Sequence[str]) -> str:
@@ -51,6 +44,33 @@ def founding_identity(name: str, names: Sequence[str], cluster: ClusterId) -> No
 
     Raises ``BadConfiguration`` if ``cluster`` is no cluster id, or one of other founding machines.
     """
+    order = tuple(sorted(names))
+    groups = _founding_groups(order, cluster)
+    return NodeIdentity(cluster, NodeId(order.index(name) + 1), name, order, groups)
+
+
+def joining_identity(
+    name: str,
+    node: NodeId,
+    cluster: ClusterId,
+    founders: Mapping[str, Address],
+) -> NodeIdentity:
+    """That of machine ``name``, which joins as ``node``; ``founders`` are those of the cluster.
+
+    Raises ``BadConfiguration`` as ``founding_identity`` does.
+    """
+    order = tuple(sorted(founders))
+    groups = _founding_groups(order, cluster)
+    members = {
+        member.replica: founders[order[member.node - 1]]
+        for group in groups
+        for member in group.members
+    }
+    return NodeIdentity(cluster, node, name, order, groups, members)
+
+
+def _founding_groups(names: tuple[str, ...], cluster: ClusterId) -> tuple[FoundingGroup, ...]:
+    """Those of the cluster that ``names``, in order, founded."""
     if not re.fullmatch(r"[0-9a-f]{32}", cluster):
         raise BadConfiguration(
             f"{cluster!r} is not a cluster id: it has 32 hexadecimal digits, as the bootstrap of"
@@ -61,16 +81,14 @@ def founding_identity(name: str, names: Sequence[str], cluster: ClusterId) -> No
             f"The cluster {cluster} was founded by other machines than {', '.join(sorted(names))}:"
             " all machines must be bootstrapped with the same [[nodes]]."
         )
-    order = tuple(sorted(names))
-    nodes = [NodeId(number) for number in range(1, len(order) + 1)]
-    groups = tuple(
+    nodes = [NodeId(number) for number in range(1, len(names) + 1)]
+    return tuple(
         FoundingGroup(
             group,
             tuple(FoundingMember(founding_replica(group, node), node) for node in nodes),
         )
         for group in sorted(GROUP_NAMES)
     )
-    return NodeIdentity(cluster, NodeId(order.index(name) + 1), name, order, groups)
 
 
 async def bootstrap(config: NodeConfig, cluster: ClusterId) -> NodeIdentity:
@@ -91,13 +109,19 @@ async def bootstrap(config: NodeConfig, cluster: ClusterId) -> NodeIdentity:
             f"{root} is not empty and holds no identity: it may have belonged to a machine that"
             " promised something, so it is left alone; name an empty directory as data_dir."
         )
+    await make_machine(config, identity)
+    return identity
+
+
+async def make_machine(config: NodeConfig, identity: NodeIdentity) -> None:
+    """Give the empty data directory of ``config`` an empty log and then its identity, durably."""
+    root = config.data_path
     with (
         closing(RealDisk(root.parent)) as parent,
         closing(RealDisk(root)) as disk,
         closing(RealDisk(config.disk_path("raft"))) as raft_disk,
     ):
         await parent.sync_directory("")
-        await Wal.create(raft_disk, cluster, identity.node)
+        await Wal.create(raft_disk, identity.cluster, identity.node)
         await disk.sync_directory("")
         await write_identity(disk, identity)
-    return identity

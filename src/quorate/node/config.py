@@ -43,6 +43,7 @@ import msgspec
 
 from quorate.base.errors import BadConfiguration, BadInput
 from quorate.base.ids import Address
+from quorate.raft.core.configuration import NAME
 from quorate.raft.core.settings import Timing
 from quorate.runtime.real.network import is_loopback, split_address
 from quorate.runtime.real.tls import TlsPaths
@@ -50,6 +51,7 @@ from quorate.runtime.real.tls import TlsPaths
 MAX_TASKS = 1024
 MAX_ELECTION_TIMEOUT_MS = 3_600_000
 MAX_PORT = 65_535
+NAME_RULE = "use letters, digits, '.', '_' and '-'"
 
 
 class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -121,11 +123,15 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def load(path: Path) -> NodeConfig:
     """The configuration in ``path``; raises ``BadConfiguration`` for the first mistake."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return configuration_of(path.read_text(encoding="utf-8"), path)
     except OSError as error:
         raise BadConfiguration(f"{path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise BadConfiguration(f"{path} is not TOML: {error}.") from error
+
+
+def configuration_of(text: str, path: Path) -> NodeConfig:
+    """As ``load``, of what ``path`` holds or is to hold."""
     try:
         config = msgspec.convert(_parsed(path, text), NodeConfig)
     except msgspec.ValidationError as error:
@@ -159,8 +165,8 @@ def _check(path: Path, config: NodeConfig) -> None:
 
     names = [node.name for node in config.nodes]
     for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", name):
-            refuse("nodes.name", f"{name!r} is not a name: use letters, digits, '.', '_' and '-'")
+        if not NAME.fullmatch(name):
+            refuse("nodes.name", f"{name!r} is not a name: {NAME_RULE}")
         if names.count(name) > 1:
             refuse("nodes.name", f"{name!r} is given to two nodes: each needs its own")
     if config.name not in names:

@@ -1,4 +1,8 @@
-"""Who a machine is: drawn once, at bootstrap, and never changed or reused afterwards.
+"""Who a machine is: drawn once, when it founds a cluster or joins one, and never changed or reused.
+
+A founder's id is its place among the founders' names.  A machine that joins draws one at random:
+nobody has to remember which were given before, and no two machines get the same.  The id of its
+replica of a group is ``group * REPLICAS_PER_GROUP + node``.
 
 ``identity.json`` lies in the data directory, beside what it vouches for.  A directory without one
 has promised nothing to nobody, and cannot know whether its machine once did: a node therefore
@@ -6,19 +10,34 @@ never makes one by itself (raft/wal.py: a replica that does not know what it pro
 vote).  ``bootstrap.py`` is the only place that writes it.
 """
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
 from quorate.base.errors import BadConfiguration
-from quorate.base.ids import ClusterId, GroupId, NodeId, ReplicaId
+from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.node.config import NodeConfig
+from quorate.raft.core.configuration import Configuration, founding
 from quorate.runtime.ports import Disk
 from quorate.runtime.real.disk import RealDisk
 from quorate.runtime.record import read_record, write_record
 
 IDENTITY_FILE = "identity.json"
+REPLICAS_PER_GROUP = 1 << 32
+FIRST_JOINED_NODE = 1 << 16
+"""Founders have smaller ids, machines that joined this one or a higher one."""
+
+
+def founding_replica(group: GroupId, node: NodeId) -> ReplicaId:
+    """The replica of ``group`` on ``node``: its only one there, ever."""
+    return ReplicaId(group * REPLICAS_PER_GROUP + node)
+
+
+def node_of(replica: ReplicaId) -> NodeId:
+    """The machine that holds ``replica``."""
+    return NodeId(replica % REPLICAS_PER_GROUP)
 
 
 class FoundingMember(msgspec.Struct, frozen=True):
@@ -44,15 +63,33 @@ class NodeIdentity(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     """The founding machines; node ``i`` is ``names[i - 1]``."""
     groups: tuple[FoundingGroup, ...]
+    members: dict[ReplicaId, Address] = msgspec.field(default_factory=dict)
+    """Of a machine that joined: where the founders' replicas were then, as far as that was known.
+    A founder's configuration says it."""
+
+    @property
+    def is_founder(self) -> bool:
+        return self.node < FIRST_JOINED_NODE
 
     def replica(self, group: GroupId) -> ReplicaId:
         """This machine's replica of ``group``."""
-        return next(
-            member.replica
-            for founding in self.groups
-            if founding.group == group
-            for member in founding.members
-            if member.node == self.node
+        return founding_replica(group, self.node)
+
+    def founders(self, doors: Mapping[str, Address]) -> dict[NodeId, Address]:
+        """Where the founding machines are or were; ``doors`` knows it by name."""
+        found = {node_of(replica): address for replica, address in self.members.items()}
+        for number, name in enumerate(self.names, 1):
+            if name in doors:
+                found.setdefault(NodeId(number), doors[name])
+        return found
+
+    def founding(self, group: GroupId, doors: Mapping[str, Address]) -> Configuration:
+        """The members of ``group`` when it was founded."""
+        where = self.founders(doors)
+        members = next(found.members for found in self.groups if found.group == group)
+        return founding(
+            {member.replica: where[member.node] for member in members},
+            {member.replica: self.names[member.node - 1] for member in members},
         )
 
 
@@ -93,7 +130,12 @@ def require_identity(config: NodeConfig, config_file: Path) -> NodeIdentity:
             f" configuration of {config.name!r}: give each node its own data_dir."
         )
     names = tuple(sorted(node.name for node in config.nodes))
-    if names != identity.names:
+    if not identity.is_founder and len(names) < 2:
+        raise BadConfiguration(
+            f"{config_file} names no machine but {identity.name!r} itself, which joined the cluster"
+            f" {identity.cluster} of others: name at least one more that is in it under [[nodes]]."
+        )
+    if identity.is_founder and names != identity.names:
         raise BadConfiguration(
             f"{config_file} names the nodes {', '.join(names)}, and the cluster of"
             f" {config.data_dir} was founded by {', '.join(identity.names)}: name those."

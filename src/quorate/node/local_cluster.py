@@ -213,11 +213,12 @@ class LocalCluster:
         running = [node for node in self.nodes.values() if node.alive]
         replies = await asyncio.gather(*(self._describe(node) for node in running))
         statuses = [status for reply in replies if reply for status in reply.groups]
-        majority = 1 + len(self.nodes) // 2
+        majority = 1 + len(running) // 2
         leaders = {group: _leader(group, statuses, majority) for group in GROUP_NAMES}
         master = leaders[NAMESPACE_GROUP]
-        doors = {node.addresses["rpc"] for node in running}
-        if master is None or not doors.issuperset(leaders.values()):
+        # A leader may be a machine that joined, but none of ours that is dead.
+        dead = {node.addresses["rpc"] for node in self.nodes.values() if not node.alive}
+        if master is None or not dead.union([None]).isdisjoint(leaders.values()):
             return False
         try:
             servers = await self._rpc.call(master, ListServers(), timeout_ms=ASK_MS)

@@ -30,11 +30,13 @@ class NodeDescription(Reply):
     version: str
     """The release of quorate that it runs."""
     nodes: list[NodeEntry]
-    """All machines of the cluster, itself included."""
+    """All machines of the cluster, as the groups' latest configurations on this one name them."""
     groups: list[GroupStatus]
     """Its replicas."""
     processes: list[RunningProcess]
     """As its supervisor last wrote them down."""
+    founders: list[NodeEntry] = msgspec.field(default_factory=list)
+    """The machines that founded the cluster, and where they are or were."""
 
 
 class DescribeNode(Request[NodeDescription], tag="node.describe.1"):

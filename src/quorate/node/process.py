@@ -16,7 +16,7 @@ import msgspec
 
 from quorate.base.codec import UNREADABLE
 from quorate.base.errors import QuorateError
-from quorate.base.ids import Address, NodeId
+from quorate.base.ids import Address
 from quorate.node.config import NodeConfig, load
 from quorate.node.identity import NodeIdentity, require_identity
 from quorate.node.lock import FileLock
@@ -76,12 +76,11 @@ async def _serve(config_file: Path, role: str) -> None:
 
 
 def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str) -> Setting:
-    rpc = {node.name: node.rpc for node in config.nodes}
     return Setting(
         world=world,
         machine=machine,
         address=config.role_addresses()[role],
-        doors={NodeId(number): Address(rpc[name]) for number, name in enumerate(machine.names, 1)},
+        doors={node.name: Address(node.rpc) for node in config.nodes},
         timing=config.raft,
         tasks=config.worker.tasks,
         processes=lambda: _read_processes(config.data_path / PROCESSES_FILE),

@@ -11,9 +11,8 @@ from typing import Any, TypeAlias
 
 import quorate
 from quorate.base.codec import Notice, Request
-from quorate.base.errors import BadConfiguration, QuorateError
 from quorate.base.histogram import Histogram
-from quorate.base.ids import JOBS_GROUP, NAMESPACE_GROUP, Address, GroupId, NodeId
+from quorate.base.ids import JOBS_GROUP, NAMESPACE_GROUP, Address, GroupId
 from quorate.gfs.client import FileSystem
 from quorate.gfs.core.namespace import Namespace
 from quorate.gfs.master import Master
@@ -31,9 +30,9 @@ from quorate.node.messages import (
     NodeEntry,
     ProcessFigures,
 )
+from quorate.node.peers import machines_of, names_of, refuse_removed, refuse_wrong_cluster
 from quorate.node.reports import RunningProcess
 from quorate.raft.client import GroupClient
-from quorate.raft.core.configuration import founding
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.figures import RaftFigures
 from quorate.raft.node import Membership, RaftNode
@@ -44,8 +43,6 @@ from quorate.rpc.handshake import Identity
 from quorate.rpc.server import Call, Handler, NoticeHandler, RpcServer
 from quorate.runtime.ports import World
 
-PEER_TIMEOUT_MS = 1_000
-PEER_PAUSE_MS = 1_000
 HAND_OVER_MS = 500
 """How long a process that is to stop tries to let another lead."""
 
@@ -62,8 +59,8 @@ class Setting:
     machine: NodeIdentity
     address: Address
     """Where this process listens."""
-    doors: Mapping[NodeId, Address]
-    """The ``rpc`` addresses of all machines."""
+    doors: Mapping[str, Address]
+    """The ``rpc`` addresses of the machines that the configuration names, this one included."""
     timing: Timing
     limits: Limits | None = None
     """Of what a replica keeps; ``None``: the usual."""
@@ -80,8 +77,8 @@ class Setting:
 
     @property
     def addresses(self) -> list[Address]:
-        """The doors, in the order of the machines."""
-        return [self.doors[node] for node in sorted(self.doors)]
+        """The doors, in the order of the names."""
+        return [self.doors[name] for name in sorted(self.doors)]
 
     def identity(self, role: str) -> Identity:
         """Who this process is to others."""
@@ -124,9 +121,10 @@ async def start_raft(setting: Setting) -> Role:
         limits=setting.limits,
         segment_bytes=setting.segment_bytes,
         observer=setting.observer,
+        door=setting.doors[machine.name],
     )
-    names = {NodeId(number): name for number, name in enumerate(machine.names, 1)}
-    master = Master(world, node.groups[NAMESPACE_GROUP], namespace, names)
+    group = node.groups[NAMESPACE_GROUP]
+    master = Master(world, group, namespace, lambda: names_of([group]))
     files = FileSystem(world, rpc, setting.addresses, creator=machine.name)
     coordinator = Coordinator(world, node.groups[JOBS_GROUP], jobs, files)
     requests: dict[type[Request[Any]], Handler] = {
@@ -137,7 +135,9 @@ async def start_raft(setting: Setting) -> Role:
     }
     server = _server(setting, "raft", rpc, requests, node.figures, node.server.notices)
     await server.start(setting.address)
-    world.spawn(_refuse_wrong_cluster(setting, rpc), "comparison of clusters")
+    own, others = setting.doors[machine.name], setting.addresses
+    world.spawn(refuse_wrong_cluster(world, rpc, own, others), "comparison of clusters")
+    world.spawn(refuse_removed(world, rpc, machine, node.groups, others), "look for own name")
     return Role(server, rpc, node)
 
 
@@ -205,41 +205,15 @@ def _server(
 
 
 def _membership(setting: Setting, group: GroupId) -> Membership:
-    group_of = next(found for found in setting.machine.groups if found.group == group)
-    addresses = {member.replica: setting.doors[member.node] for member in group_of.members}
-    return Membership(setting.machine.replica(group), founding(addresses))
-
-
-async def _refuse_wrong_cluster(setting: Setting, rpc: RpcClient) -> None:
-    """End with a sentence if this machine's data belong to another cluster than most of its peers'.
-
-    One that accepts us is enough to know that the odd ones are the others.
-    """
-    own = setting.doors[setting.machine.node]
-    silent = [address for address in setting.addresses if address != own]
-    peers, refused = len(silent), 0
-    while silent:
-        for address in list(silent):
-            try:
-                await rpc.call(address, DescribeNode(), timeout_ms=PEER_TIMEOUT_MS)
-                return
-            except BadConfiguration as error:
-                silent.remove(address)
-                refused += 1
-                if 2 * refused > peers:
-                    raise BadConfiguration(
-                        f"{refused} of the {peers} other machines refuse this one: {error.message}"
-                    ) from error
-            except QuorateError:
-                continue  # it does not run yet
-        await setting.world.clock.sleep(PEER_PAUSE_MS)
+    machine = setting.machine
+    return Membership(machine.replica(group), machine.founding(group, setting.doors))
 
 
 def _describer(setting: Setting, node: RaftNode) -> Handler:
     machine = setting.machine
-    entries = [
-        NodeEntry(NodeId(number), name, setting.doors[NodeId(number)])
-        for number, name in enumerate(machine.names, 1)
+    founders = [
+        NodeEntry(number, machine.names[number - 1], door)
+        for number, door in sorted(machine.founders(setting.doors).items())
     ]
 
     def describe(request: DescribeNode, call: Call) -> NodeDescription:
@@ -248,9 +222,10 @@ def _describer(setting: Setting, node: RaftNode) -> Handler:
             machine.node,
             machine.name,
             quorate.__version__,
-            entries,
+            machines_of(node.groups.values()),
             [group.status() for group in node.groups.values()],
             setting.processes(),
+            founders,
         )
 
     return describe

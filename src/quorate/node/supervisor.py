@@ -14,7 +14,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import msgspec
@@ -99,6 +99,11 @@ class Supervisor:
         """End ``run`` in order."""
         self._stopping.set()
 
+    def fail(self, error: QuorateError) -> None:
+        """End ``run`` in order, with ``error``."""
+        self._failure = error
+        self.stop()
+
     async def _keep(self, role: str) -> None:
         loop = asyncio.get_running_loop()
         pause_ms = FIRST_PAUSE_MS
@@ -163,10 +168,16 @@ class Supervisor:
 
 
 async def run_node(
-    config_file: Path, on_ready: Callable[[Ready], None], say: Callable[[str], None]
+    config_file: Path,
+    on_ready: Callable[[Ready], None],
+    say: Callable[[str], None],
+    meanwhile: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Be the node of ``config_file`` until SIGTERM or SIGINT; raises why it could not go on."""
-    await _run(config_file, on_ready, say, attached=False)
+    """Be the node of ``config_file`` until SIGTERM or SIGINT; raises why it could not go on.
+
+    ``meanwhile`` is done once, beside that; the node ends if it fails.
+    """
+    await _run(config_file, on_ready, say, attached=False, meanwhile=meanwhile)
 
 
 async def _run(
@@ -175,6 +186,7 @@ async def _run(
     say: Callable[[str], None],
     *,
     attached: bool,
+    meanwhile: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     config = load(config_file)
     machine = require_identity(config, config_file)
@@ -190,13 +202,24 @@ async def _run(
         if attached:
             when_parent_ends(supervisor.stop)
         await door.open()
+        beside = asyncio.create_task(_beside(meanwhile, supervisor))
         try:
             await supervisor.run()
         finally:
+            beside.cancel()
+            await asyncio.gather(beside, return_exceptions=True)
             await door.close()
             await close_world(world)
     finally:
         lock.release()
+
+
+async def _beside(meanwhile: Callable[[], Awaitable[None]] | None, supervisor: Supervisor) -> None:
+    if meanwhile is not None:
+        try:
+            await meanwhile()
+        except QuorateError as error:
+            supervisor.fail(error)
 
 
 def main(parent_pid: str, config_file: str) -> int:

@@ -47,9 +47,11 @@ async def change_members(
         if waits_for is None and group.configuration == target:
             return target
         if world.clock.monotonic_ms() >= end_ms:
+            waits_for = waits_for or "the last step is not committed yet"
             raise DeadlineExceeded(
                 f"group {group.name} has not changed its members within {timeout_ms:.0f} ms:"
-                f" {waits_for or 'the last step is not committed yet'}"
+                f" {waits_for}",
+                waits_for=waits_for,
             )
         await world.clock.sleep(LOOK_MS)
 

@@ -39,6 +39,8 @@ SILENT_MS = 250
 """An attempt that fails after so long met silence: who is stopped or cut off refuses nothing."""
 AVOID_MS = 1_000
 """For so long after that, the address is not asked again, whoever says that it leads."""
+MAX_LEARNT = 64
+"""Addresses beside those that a client was given."""
 MAX_OUTSTANDING = 256
 """Commands of one client under way; a further one waits for its turn."""
 
@@ -86,6 +88,8 @@ class GroupClient:
         self._world = world
         self._rpc = rpc
         self._addresses = list(addresses)
+        self._learnt: list[Address] = []
+        """Of the group's members, as the last redirect told: machines come and go."""
         self._group = group
         self._target = self._addresses[0]
         self._silent: Address | None = None
@@ -153,6 +157,11 @@ class GroupClient:
         deadline_ms = self._world.clock.monotonic_ms() + timeout_ms
         reply: R = await self._leader(partial(self._call, request), deadline_ms)
         return reply
+
+    @property
+    def leader(self) -> Address:
+        """Who is asked next: after an answer, who gave it."""
+        return self._target
 
     async def _open(self, deadline_ms: float) -> int:
         """The session; opened if there is none, or if it may expire before it is used again."""
@@ -223,7 +232,9 @@ class GroupClient:
                 return await attempt(target, min(deadline_ms - now_ms, ATTEMPT_MS))
             except NotLeader as error:
                 last = error
-                leader = error.details.get("leader")
+                leader, members = error.details.get("leader"), error.details.get("members")
+                if isinstance(members, str) and members:
+                    self._learnt = [Address(a) for a in members.split()[:MAX_LEARNT]]
                 if isinstance(leader, str) and leader != target and not self._avoids(leader):
                     self._target = Address(leader)
                     followed = not followed  # at once, unless the last hint led nowhere
@@ -270,9 +281,9 @@ class GroupClient:
     def _turn_from(self, target: Address) -> None:
         """Ask the next address, unless somebody has already turned."""
         if self._target == target:
-            known = target in self._addresses
-            position = self._addresses.index(target) + 1 if known else 0
-            turned = [*self._addresses[position:], *self._addresses[:position]]
+            addresses = list(dict.fromkeys((*self._addresses, *self._learnt)))
+            position = addresses.index(target) + 1 if target in addresses else 0
+            turned = [*addresses[position:], *addresses[:position]]
             self._target = next((a for a in turned if not self._avoids(a)), turned[0])
 
     def _avoids(self, address: str) -> bool:

@@ -169,6 +169,9 @@ class Driver:
 
         Raises ``ProtocolError`` at the first that no correct peer sends, and takes no more.
         """
+        door = notice.door
+        if door is not None and len(door.encode()) > MAX_ADDRESS_BYTES:
+            raise ProtocolError(f"an address of more than {MAX_ADDRESS_BYTES} bytes")
         try:
             for envelope in notice.envelopes:
                 hosted = self._hosted.get(envelope.group)
@@ -177,14 +180,14 @@ class Driver:
                 why = refusal(hosted.replica, envelope.sender, envelope.message)
                 if why is not None:
                     raise ProtocolError(f"group {envelope.group}, from {envelope.sender}: {why}")
-                self._learn(hosted.addresses, envelope.sender, notice.door)
+                if door is not None:
+                    self._learn(hosted.addresses, envelope.sender, door)
                 self._step(hosted, Receive(envelope.sender, envelope.message))
         finally:
             self._send_out()
 
     def _learn(self, addresses: dict[ReplicaId, Address], sender: ReplicaId, door: Address) -> None:
-        known = sender in addresses or len(addresses) < MAX_ADDRESSES
-        if door and known and len(door.encode()) <= MAX_ADDRESS_BYTES:
+        if sender in addresses or len(addresses) < MAX_ADDRESSES:
             addresses[sender] = door
 
     def connection_lost(self, address: Address) -> None:

@@ -28,7 +28,6 @@ from quorate.base.errors import (
     Maybe,
     NotLeader,
     Overloaded,
-    QuorateError,
     Unavailable,
 )
 from quorate.base.histogram import Histogram
@@ -43,7 +42,7 @@ from quorate.raft.driver import Driver
 from quorate.raft.figures import GroupFigures
 from quorate.raft.messages import GroupStatus
 from quorate.raft.observer import Observer
-from quorate.raft.proposals import Answer, LogBatch, Proposals
+from quorate.raft.proposals import Answer, Awaited, LogBatch, Proposals
 from quorate.raft.reads import Reads, Waiting
 from quorate.raft.sessions import SessionMachine, wrap
 from quorate.raft.snapshots import SnapshotStore
@@ -60,21 +59,6 @@ APPLY_A_TURN = 512
 APPLY_TURN_MS = 3.0
 """Entries and their commands, and time; the last entry of a turn may go beyond them."""
 TICK_RETRY_MS = 200
-
-
-class _Awaited:
-    """An ``Answer`` for who awaits one command here."""
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def resolve(self, value: list[bytes]) -> None:
-        if not self.future.done():
-            self.future.set_result(value[0])
-
-    def fail(self, error: QuorateError) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
 
 
 class Group:
@@ -214,7 +198,21 @@ class Group:
     @property
     def committed_configuration(self) -> Configuration:
         """In force at what was applied last: nothing can take it back."""
-        return self._replica.configuration_at(self.last_applied)
+        replica = self._replica
+        # What a snapshot stands for is committed, also while it is still being read back.
+        return replica.configuration_at(max(self.last_applied, replica.configurations[0][0]))
+
+    @property
+    def was_member(self) -> bool:
+        """Whether this replica surely belonged to the group at some time: a committed configuration
+        that is still known here names it."""
+        replica = self._replica
+        committed = max(self.last_applied, replica.configurations[0][0])
+        return any(
+            replica.replica in known.members
+            for index, known in replica.configurations
+            if index <= committed
+        )
 
     def change(self, target: Configuration) -> str | None:
         """Begin to change the members to ``target``, unless they are that; what must be waited for
@@ -263,7 +261,7 @@ class Group:
 
     def submit(self, command: bytes) -> "asyncio.Future[bytes]":
         """An encoded ``WrappedCommand``; the future gives its encoded ``Outcome``."""
-        answer = _Awaited()
+        answer = Awaited()
         self.submit_all([command], answer)
         return answer.future
 
@@ -300,9 +298,12 @@ class Group:
 
     def _not_leader(self) -> NotLeader:
         leader = self.leader_address
+        # Also who is removed says so: it is all that a client may know.
+        members = " ".join(self.configuration.addresses.values())
         if leader is None or self._replica.role is Role.LEADER:
-            return NotLeader(f"group {self.name} has no leader that is ready; try again")
-        return NotLeader(f"group {self.name} is led from {leader}", leader=leader)
+            sentence = f"group {self.name} has no leader that is ready; try again"
+            return NotLeader(sentence, members=members)
+        return NotLeader(f"group {self.name} is led from {leader}", leader=leader, members=members)
 
     async def _within(
         self, future: "asyncio.Future[bytes]", timeout_ms: float, *, changes: bool = True

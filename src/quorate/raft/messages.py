@@ -22,7 +22,7 @@ class RaftMessages(Notice, tag="raft.messages.1"):
     """All that one node's replicas had to say to another node's in one turn of the loop."""
 
     envelopes: list[Envelope]
-    door: Address = Address("")
+    door: Address | None = None
     """Where the process that says so listens: who was away for so long that its log does not name
     its leader, or names another address, can answer it all the same."""
 

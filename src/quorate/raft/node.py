@@ -68,7 +68,7 @@ class RaftNode:
         limits: Limits | None = None,
         segment_bytes: int = SEGMENT_BYTES,
         observer: Observer | None = None,
-        door: Address = Address(""),  # noqa: B008 - a name of type str, not a call
+        door: Address | None = None,
     ) -> "RaftNode":
         """``machines`` are empty; snapshots, and then the log as it is committed, fill them.
         ``door`` is where others reach this process.

@@ -7,6 +7,7 @@ Rules:
 * A leader that steps down lets nobody wait: the answer is *maybe*.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
@@ -36,6 +37,21 @@ class Answer(Protocol):
         """``list[bytes]``: the encoded ``Outcome`` of each command, in order."""
 
     def fail(self, error: QuorateError) -> None: ...
+
+
+class Awaited:
+    """An ``Answer`` for who awaits one command here."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def resolve(self, value: list[bytes]) -> None:
+        if not self.future.done():
+            self.future.set_result(value[0])
+
+    def fail(self, error: QuorateError) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class _Proposal:

@@ -19,12 +19,8 @@ from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, R
 from quorate.base.machine import StateMachine
 from quorate.gfs.client import DEFAULT_TIMEOUT_MS, FileSystem
 from quorate.mapreduce.client import JobClient
-from quorate.node.bootstrap import (
-    REPLICAS_PER_GROUP,
-    founding_identity,
-    founding_replica,
-    new_cluster_id,
-)
+from quorate.node.bootstrap import founding_identity, new_cluster_id
+from quorate.node.identity import founding_replica, node_of
 from quorate.node.roles import ROLES, Setting
 from quorate.raft.changes import change_members
 from quorate.raft.client import GroupClient
@@ -404,7 +400,7 @@ class NodeCluster(Cluster):
                 world,
                 founding_identity(name, self.names, self.cluster),
                 address(name, role),
-                {node_id(other): address(other) for other in self.names},
+                {other: address(other) for other in self.names},
                 self._timing,
                 self._limits,
                 self._tasks,
@@ -435,4 +431,4 @@ def replica_id(group: GroupId, name: str) -> ReplicaId:
 
 def name_of(replica: ReplicaId) -> str:
     """The node that holds ``replica``."""
-    return f"n{replica % REPLICAS_PER_GROUP % NODES_A_LIFE}"
+    return f"n{node_of(replica) % NODES_A_LIFE}"

@@ -41,8 +41,8 @@ def test_all_machines_derive_the_same_members_from_any_order_of_names() -> None:
     assert first.groups == third.groups
     assert (first.node, third.node) == (1, 3)
     assert [group.group for group in first.groups] == sorted(GROUP_NAMES)
-    assert third.replica(NAMESPACE_GROUP) == 1003
-    assert third.replica(JOBS_GROUP) == 2003
+    assert third.replica(NAMESPACE_GROUP) == (1 << 32) + 3
+    assert third.replica(JOBS_GROUP) == (2 << 32) + 3
 
 
 def test_replica_ids_are_unique_in_the_cluster() -> None:

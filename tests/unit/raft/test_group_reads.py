@@ -259,7 +259,7 @@ def test_a_follower_that_is_not_asked_for_that_says_who_leads() -> None:
     with Trio() as trio:
         error = trio.on(trio.follower, lambda group: group.query(Read("a"), timeout_ms=LONG_MS))
         assert isinstance(error, NotLeader)
-        assert error.details == {"leader": address(trio.leader)}
+        assert error.details["leader"] == address(trio.leader)
 
 
 def test_a_follower_that_cannot_ask_says_so_in_time() -> None:

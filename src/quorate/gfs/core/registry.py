@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from quorate.base.errors import BadInput, DiskFull, Unavailable
+from quorate.base.errors import DiskFull, Unavailable
 from quorate.base.ids import Address, NodeId
 
 LIVE_MS = 2500
@@ -81,20 +81,19 @@ class Report:
 
 
 class Registry:
-    """The chunkservers of a cluster whose machines are ``names``."""
+    """The chunkservers of a cluster whose machines are ``names``, which its owner keeps up to date.
+
+    One of another machine is taken, too: it may be about to join, or have left with chunks that
+    nobody else has.
+    """
 
     def __init__(self, names: Mapping[NodeId, str]) -> None:
         self.servers: dict[NodeId, KnownServer] = {}
-        self._names = dict(names)
+        self.names = names
         self._locations: dict[int, tuple[NodeId, ...]] = {}
 
     def report(self, report: Report, now_ms: float) -> bool:
-        """Take in a heartbeat; whether a full report is wanted.
-
-        Raises ``BadInput`` if it is from no machine of the cluster.
-        """
-        if report.node not in self._names:
-            raise BadInput(f"the chunkserver {report.name} is no machine of this cluster")
+        """Take in a heartbeat; whether a full report is wanted."""
         server = self.servers.get(report.node)
         if server is None:
             server = KnownServer(report.node, report.name, report.address)
@@ -187,10 +186,10 @@ class Registry:
         self, live: Collection[KnownServer], exclude: Collection[NodeId], minimum: int
     ) -> Unavailable:
         there = [server.node for server in live]
-        tried = [name for node, name in sorted(self._names.items()) if node in exclude]
+        tried = [name for node, name in sorted(self.names.items()) if node in exclude]
         silent = [
             name
-            for node, name in sorted(self._names.items())
+            for node, name in sorted(self.names.items())
             if node not in there and node not in exclude
         ]
         reasons = []

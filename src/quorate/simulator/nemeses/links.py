@@ -49,3 +49,15 @@ def noisy(link: Link, noises: Sequence[Noise]) -> Link:
         duplicate=rate("duplicates"),
         reorder=rate("reordering"),
     )
+
+
+def noisy_links(
+    link: Link, noises: Sequence[tuple[str, Noise]], machines: Iterable[str]
+) -> dict[Direction, Link]:
+    """The links of those machines that ``noises`` name; an empty name means all."""
+    changed: dict[Direction, Link] = {}
+    for target in dict.fromkeys(name for name, _ in noises if name):
+        heard = [noise for name, noise in noises if name in ("", target)]
+        for other in list(machines):
+            changed[target, other] = changed[other, target] = noisy(link, heard)
+    return changed

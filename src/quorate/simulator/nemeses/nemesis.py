@@ -40,7 +40,7 @@ from quorate.simulator.nemeses.faults import (
     TornChange,
     Transfer,
 )
-from quorate.simulator.nemeses.links import Direction, both_ways, directions, noisy
+from quorate.simulator.nemeses.links import Direction, both_ways, directions, noisy, noisy_links
 from quorate.simulator.nemeses.tearing import Tear
 
 CAPACITY_BYTES = 1 << 40
@@ -242,15 +242,10 @@ class Nemesis:
         return undo
 
     def _refresh_network(self) -> None:
-        faults, noises = self._simulation.faults, self._noises.values()
+        faults, noises = self._simulation.faults, list(self._noises.values())
         faults.default = noisy(self._link, [noise for name, noise in noises if not name])
         faults.links.clear()
-        machines = list(self._simulation.machines)
-        for target in dict.fromkeys(name for name, _ in noises if name):
-            heard = [noise for name, noise in noises if name in ("", target)]
-            for other in machines:
-                faults.links[target, other] = noisy(self._link, heard)
-                faults.links[other, target] = noisy(self._link, heard)
+        faults.links.update(noisy_links(self._link, noises, self._simulation.machines))
 
     # Processes and machines.
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pytest
 
-from quorate.base.errors import BadInput, DiskFull, Unavailable
+from quorate.base.errors import DiskFull, Unavailable
 from quorate.base.ids import Address, NodeId
 from quorate.gfs.core import registry as module
 from quorate.gfs.core.registry import LIVE_MS, Registry, Report
@@ -95,11 +95,10 @@ def test_a_silent_chunkserver_is_not_live_and_comes_back() -> None:
     assert holders(registry, 7, LIVE_MS) == ["n1"]
 
 
-def test_a_chunkserver_of_no_machine_of_the_cluster_is_refused() -> None:
+def test_a_chunkserver_of_a_machine_that_joined_is_taken() -> None:
     registry = Registry(NAMES)
-    with pytest.raises(BadInput):
-        registry.report(report(4, full=True), 0)
-    assert not registry.servers
+    registry.report(report(4, full=True, added=[7]), 0)
+    assert holders(registry, 7) == ["n4"]
 
 
 def test_garbage_is_found_a_bounded_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
