@@ -115,14 +115,11 @@ class Nemesis:
             return
         self.on_begin(fault, hit)
         if not isinstance(fault, Ambush):  # which has an effect when it strikes
-            self._count(fault)
+            self.counts[fault.kind] += 1
         self._simulation.trace.add("nemesis", str(fault))
         if fault.for_ms is not None:
             self._ends[fault.number] = undo
             self.later(fault.for_ms, partial(self._end, fault.number))
-
-    def _count(self, fault: AnyFault) -> None:
-        self.counts[fault.kind] += 1
 
     def _end(self, number: int) -> None:
         undo = self._ends.pop(number, None)
@@ -400,7 +397,7 @@ class Nemesis:
 
     def _ambush(self, fault: Ambush) -> Undo:
         self._lurking[fault.number] = lurking = Lurking(
-            fault, self._source(fault), self, partial(self._count, fault)
+            fault, self._source(fault), self, partial(self.counts.update, [fault.kind])
         )
 
         def undo() -> None:
