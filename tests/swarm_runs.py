@@ -41,3 +41,7 @@ def depends_on_hashes(plan: Plan) -> Report:
 
 def says_its_hash_seed(plan: Plan) -> Report:
     return report_of(plan, notes={os.environ["PYTHONHASHSEED"]: 1})
+
+
+def has_no_faults(plan: Plan) -> Report:
+    return report_of(plan, faults={})

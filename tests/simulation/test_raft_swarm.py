@@ -52,7 +52,7 @@ def test_these_seeds_are_of_all_kinds() -> None:
     """Storms, damaged disks, lost frames; one group and several; three nodes and five."""
     drawn = [draw_plan(seed, "lists") for seed in SEEDS]
     assert {plan.options.nodes for plan in drawn} == {3, 5}
-    assert {plan.options.groups for plan in drawn} >= {1, 2}
+    assert len({plan.options.groups for plan in drawn}) > 1
     assert {plan.options.timing.lease for plan in drawn} == {True, False}
     assert {fault.kind for plan in drawn for fault in plan.schedule} >= {
         *NOISES,

@@ -8,12 +8,13 @@ from swarm_runs import (
     all_is_well,
     breaks_seed_3,
     depends_on_hashes,
+    has_no_faults,
     report_of,
     says_its_hash_seed,
 )
 
-from quorate.simulator.plan import Plan, Reduction, draw_plan
-from quorate.simulator.run import Report, run_plan
+from quorate.simulator.plan import Reduction, draw_plan
+from quorate.simulator.run import run_plan
 from quorate.simulator.swarm import _twice, run_swarm, verdict
 
 PLANS = [draw_plan(seed, "lists") for seed in range(1, 13)]
@@ -78,10 +79,6 @@ def test_a_run_that_has_met_nothing_is_idle() -> None:
     )
     assert verdict(report_of(plan, under_faults=4)) is not None
     assert verdict(report_of(plan, broken="Progress: none")) == "BROKEN: Progress: none"
-
-
-def has_no_faults(plan: Plan) -> Report:
-    return report_of(plan, faults={})
 
 
 def test_idle_seeds_are_counted_and_too_many_of_them_prove_too_little() -> None:
