@@ -45,7 +45,7 @@ class ProductLab(Lab):
         limits = SNAPSHOT_LIMITS if test.snapshots else None
         self._cluster = LabCluster(self.simulation, test.servers, self._machine, limits)
         self.checker = LabChecker()
-        self._cluster.checker = self.checker
+        self._cluster.checker = self._cluster.observer = self.checker
 
     @property
     def cluster(self) -> LabCluster:
