@@ -30,7 +30,7 @@ GROUP = GroupId(1)
 # The swarm.
 
 
-SEEDS = (2, 3, 5, 7, 8, 11, 12, 13)
+SEEDS = (2, 3, 7, 8, 11, 12, 13, 22)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
