@@ -198,21 +198,23 @@ class Group:
     @property
     def committed_configuration(self) -> Configuration:
         """In force at what was applied last: nothing can take it back."""
-        replica = self._replica
-        # What a snapshot stands for is committed, also while it is still being read back.
-        return replica.configuration_at(max(self.last_applied, replica.configurations[0][0]))
+        return self._replica.configuration_at(self._surely_committed)
 
     @property
     def was_member(self) -> bool:
         """Whether this replica surely belonged to the group at some time: a committed configuration
         that is still known here names it."""
-        replica = self._replica
-        committed = max(self.last_applied, replica.configurations[0][0])
+        replica, committed = self._replica, self._surely_committed
         return any(
             replica.replica in known.members
             for index, known in replica.configurations
             if index <= committed
         )
+
+    @property
+    def _surely_committed(self) -> int:
+        # What a snapshot stands for is committed, also while it is still being read back.
+        return max(self.last_applied, self._replica.configurations[0][0])
 
     def change(self, target: Configuration) -> str | None:
         """Begin to change the members to ``target``, unless they are that; what must be waited for

@@ -32,9 +32,8 @@ def snapshot_taken(replica: Replica, snapshot: Snapshot, now_ms: float) -> None:
     log, limits = replica.log, replica.limits
     goal = log.index_before(snapshot.id.index, limits.retained_log_bytes, MAX_RETAINED_ENTRIES)
     if log.bytes < PATIENCE * limits.snapshot_log_bytes:
-        alive_ms = now_ms - replica.timing.election_timeout_ms
-        for progress in replica.progress.values():
-            if progress.mode is Mode.SNAPSHOT and progress.answered_ms >= alive_ms:
+        for peer, progress in replica.progress.items():
+            if progress.mode is Mode.SNAPSHOT and replica.answers(peer, now_ms):
                 goal = min(goal, progress.snapshot_index)
     replica.cut_goal = max(replica.cut_goal, goal)
 

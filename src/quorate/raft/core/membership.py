@@ -12,7 +12,6 @@ leader's being alive keep it from disturbing anybody (§6, end; thesis §4.2.3).
 
 from quorate.base.check import check
 from quorate.base.codec import encode
-from quorate.base.ids import ReplicaId
 from quorate.base.sometimes import sometimes
 from quorate.raft.core import reads
 from quorate.raft.core.configuration import Configuration, fault_of
@@ -58,20 +57,11 @@ def why_not(replica: Replica, target: Configuration, now_ms: float) -> str | Non
         if lacks > CAUGHT_UP_ENTRIES or progress.mode is not Mode.REPLICATE:
             return f"replica {voter} lacks {lacks} entries; wait until it has caught up"
     if set(target.voters) != set(current.voters) and not target.is_quorum(
-        lambda voter: answers(replica, voter, now_ms)
+        lambda voter: replica.answers(voter, now_ms)
     ):
-        silent = [voter for voter in target.voters if not answers(replica, voter, now_ms)]
+        silent = [voter for voter in target.voters if not replica.answers(voter, now_ms)]
         return f"a majority of the new voters would be lost: {silent} do not answer"
     return None
-
-
-def answers(replica: Replica, member: ReplicaId, now_ms: float) -> bool:
-    """Whether a member has been heard within an election timeout."""
-    if member == replica.replica:
-        return True
-    progress = replica.progress.get(member)
-    since_ms = now_ms - replica.timing.election_timeout_ms
-    return progress is not None and progress.answered_ms >= since_ms
 
 
 def settle(replica: Replica, now_ms: float, out: Effects) -> None:

@@ -243,6 +243,14 @@ class Replica:
         others = [voter for voter in voters if voter != self.replica]
         return max(others or [e for e in electors if e != self.replica], key=fitness)
 
+    def answers(self, member: ReplicaId, now_ms: float) -> bool:
+        """Whether a leader has heard a member within an election timeout."""
+        if member == self.replica:
+            return True
+        progress = self.progress.get(member)
+        since_ms = now_ms - self.timing.election_timeout_ms
+        return progress is not None and progress.answered_ms >= since_ms
+
     def disk_stalls(self, now_ms: float) -> bool:
         """A write has been under way for longer than a leader may be silent."""
         return (

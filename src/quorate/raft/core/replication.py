@@ -36,11 +36,7 @@ def heartbeat(replica: Replica, now_ms: float, out: Effects) -> None:
     it is broken, keep its followers from electing another.  So would one whose own disk stalls; it
     asks the follower that has most to take over.
     """
-    since_ms = now_ms - replica.timing.election_timeout_ms
-    own, progress = replica.replica, replica.progress
-    if not replica.configuration.is_quorum(
-        lambda voter: voter == own or progress[voter].answered_ms >= since_ms
-    ):
+    if not replica.configuration.is_quorum(lambda voter: replica.answers(voter, now_ms)):
         sometimes("leader without a majority steps down")
         replica.become_follower(replica.term, NOBODY, now_ms, out)
     elif not replica.is_alone and replica.disk_stalls(now_ms):
