@@ -34,7 +34,6 @@ from typing import ClassVar, Protocol, Self
 from etcd_processes import EtcdProcesses, installed
 from key_values import Put
 from raft_processes import RaftProcesses, until
-from rpc import certificate
 from wires import Wires, missing
 
 from quorate.base.errors import QuorateError
@@ -43,6 +42,7 @@ from quorate.raft.client import GroupClient
 from quorate.raft.core.settings import Timing
 from quorate.rpc.client import RpcClient
 from quorate.runtime.real.world import close_world, real_world, run
+from quorate.torture.hosts import make_certificate
 
 FAULTS = ("kill", "stop", "unplug")
 ETCD_TIMINGS = {"etcd, default": (100, 1000), "etcd, tuned": (20, 200)}
@@ -199,7 +199,7 @@ async def measure(folder: Path, name: str, fault: str, trials: int, timing: Timi
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
         wires = stack.enter_context(Wires(3)) if fault == "unplug" else None
-        tls = certificate(place) if wires and name == "quorate" else None
+        tls = make_certificate(place) if wires and name == "quorate" else None
         world = real_world(place / "client", tls=tls)
         system: System
         if name == "quorate":

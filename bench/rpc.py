@@ -7,7 +7,6 @@ a handler may answer.  Bulk moves payloads of 1 MiB.  Each side measures its own
 """
 
 import asyncio
-import datetime
 import sys
 import tempfile
 import time
@@ -15,17 +14,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from quorate.base.codec import Request
 from quorate.base.ids import Address, ClusterId, NodeId
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.rpc.server import Bulk, Call, RpcServer
 from quorate.runtime.real.world import TlsPaths, close_world, real_world, run
+from quorate.torture.hosts import make_certificate
 
 CLUSTER = ClusterId("b" * 32)
 DATA = bytes(200)
@@ -63,27 +58,6 @@ def echo(request: Echo, call: Call) -> object:
 async def later(data: bytes) -> bytes:
     await asyncio.sleep(0)
     return data
-
-
-def certificate(folder: Path) -> TlsPaths:
-    """One self-signed certificate, authority and machine at once."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    paths = TlsPaths(folder / "cert", folder / "cert", folder / "key")
-    paths.cert.write_bytes(signed.public_bytes(pem))
-    paths.key.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return paths
 
 
 async def serve(folder: Path, tls: TlsPaths | None) -> None:
@@ -174,7 +148,7 @@ def main() -> None:
     print("mode   handler         in flight   calls/s  server us  client us  (CPU per call)")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = certificate(folder)
+        paths = make_certificate(folder)
         run(lambda: measure(folder, None, seconds))
         run(lambda: measure(folder, paths, seconds))
 

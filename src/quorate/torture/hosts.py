@@ -9,7 +9,6 @@ It needs root and ``ip``, nothing else.  Off loopback the nodes speak mutual TLS
 (``ports.py``).
 """
 
-import datetime
 import os
 import socket
 from abc import ABC, abstractmethod
@@ -19,6 +18,8 @@ from pathlib import Path
 
 from quorate.base.errors import NotJudged
 from quorate.base.ids import Address
+from quorate.node.authority import CERTIFICATE_FILE, create_authority, issue
+from quorate.node.private_file import PRIVATE, PUBLIC, make_file
 from quorate.runtime.real.tls import TlsPaths
 from quorate.torture.faults import Link
 from quorate.torture.system import command, missing
@@ -119,10 +120,6 @@ def no_namespaces() -> str:
     """Why there can be no ``Namespaces`` here; empty if there can."""
     if why := missing("ip"):
         return why
-    try:
-        import cryptography  # noqa: F401
-    except ImportError:
-        return "the package cryptography, which makes the certificates, is not installed"
     probe = f"qt{os.getpid()}probe"
     try:
         command("ip", "netns", "add", probe)
@@ -136,29 +133,12 @@ def no_namespaces() -> str:
 
 
 def make_certificate(folder: Path) -> TlsPaths:
-    """One self-signed certificate for the run, authority and machine at once."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "quorate torture")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=7))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    paths = TlsPaths(folder / "cert.pem", folder / "cert.pem", folder / "key.pem")
-    paths.cert.write_bytes(signed.public_bytes(pem))
-    paths.key.touch(mode=0o600)
-    paths.key.write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    """An authority of the run's own, and one certificate for all its nodes."""
+    create_authority(folder)
+    issued = issue(folder, "torture")
+    paths = TlsPaths(folder / CERTIFICATE_FILE, folder / "cert.pem", folder / "key.pem")
+    make_file(paths.cert, issued.cert.encode(), PUBLIC)
+    make_file(paths.key, issued.key.encode(), PRIVATE)
     return paths
 
 
