@@ -12,7 +12,7 @@ import typer
 
 from quorate.base.check import Bug
 from quorate.base.errors import QuorateError
-from quorate.cli import check, files, jobs, lab, status, torture, up
+from quorate.cli import check, doctor, files, jobs, lab, recover, status, torture, up
 from quorate.cli.output import print_error
 
 EXIT_BUG = 70
@@ -29,6 +29,8 @@ app.command()(up.up)
 app.command()(up.node)
 app.command()(up.bootstrap)
 app.command("status")(status.status)
+app.command(cls=check.CheckCommand)(doctor.doctor)
+app.command()(recover.recover)
 app.command()(jobs.run)
 app.command(cls=check.CheckCommand)(check.check)
 app.command(cls=check.CheckCommand)(torture.torture)

@@ -97,7 +97,15 @@ def waits_for_disk(message: Message, durable_index: int, durable_term: bool) -> 
 class _Hosted:
     """A replica on this node, and where its messages go."""
 
-    __slots__ = ("addresses", "group", "owner", "replica", "state_write", "synced_write")
+    __slots__ = (
+        "addresses",
+        "group",
+        "heard_ms",
+        "owner",
+        "replica",
+        "state_write",
+        "synced_write",
+    )
 
     def __init__(
         self, group: GroupId, replica: Replica, addresses: dict[ReplicaId, Address], owner: Owner
@@ -106,6 +114,8 @@ class _Hosted:
         self.replica = replica
         self.addresses = addresses
         self.owner = owner
+        self.heard_ms: dict[ReplicaId, float] = {}
+        """When each other replica said anything last, by the monotonic clock."""
         self.state_write = 0
         """The number of the last write that held a term or vote."""
         self.synced_write = 0
@@ -159,15 +169,19 @@ class Driver:
 
         Raises ``ProtocolError`` at the first that no correct peer sends, and takes no more.
         """
+        now_ms = self._world.clock.monotonic_ms()
         try:
             for envelope in notice.envelopes:
                 hosted = self._hosted.get(envelope.group)
                 if hosted is None or hosted.replica.replica != envelope.receiver:
                     continue
+                if envelope.sender in hosted.replica.configuration.lost:
+                    continue  # it may believe to belong to a majority that was given up
                 why = refusal(hosted.replica, envelope.sender, envelope.message)
                 if why is not None:
                     raise ProtocolError(f"group {envelope.group}, from {envelope.sender}: {why}")
                 self._learn(hosted.addresses, envelope.sender, notice.door)
+                hosted.heard_ms[envelope.sender] = now_ms
                 self._step(hosted, Receive(envelope.sender, envelope.message))
         finally:
             self._send_out()
@@ -176,6 +190,12 @@ class Driver:
         known = sender in addresses or len(addresses) < MAX_ADDRESSES
         if door and known and len(door.encode()) <= MAX_ADDRESS_BYTES:
             addresses[sender] = door
+
+    def heard_ms(self, group: GroupId) -> dict[ReplicaId, int]:
+        """How long ago each other replica of a group said anything here; without those that have
+        not since this process began."""
+        now_ms = self._world.clock.monotonic_ms()
+        return {peer: int(now_ms - at) for peer, at in self._hosted[group].heard_ms.items()}
 
     def connection_lost(self, address: Address) -> None:
         """The connection with the process at ``address`` ended; it has probably, too."""

@@ -238,6 +238,9 @@ class Group:
             replica.snapshot.id.index if replica.snapshot is not None else 0,
             replica.configuration,
             {peer: progress.match_index for peer, progress in replica.progress.items()},
+            replica.log.last_term,
+            self._driver.heard_ms(self.group),
+            dict(self.comparison.seen),
         )
 
     def figures(self) -> GroupFigures:
