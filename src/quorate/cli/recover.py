@@ -144,7 +144,8 @@ def _do(
     print_line(NEVER)
     print_line(
         "Wipe their data directories, and let each join as a new machine: 'quorate join' there,"
-        " then 'quorate doctor' to see how many more may fail."
+        " then 'quorate doctor' to see how many more may fail.  Until a second machine runs, what"
+        " is there can be read, and no new file stored: each is kept on two machines or more."
     )
 
 

@@ -61,6 +61,8 @@ class GroupPlan(NamedTuple):
 
 
 class Plan(NamedTuple):
+    """What is to be done, and by which survivor."""
+
     survivors: tuple[Survivor, ...]
     groups: tuple[GroupPlan, ...]
     code: str

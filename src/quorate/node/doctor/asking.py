@@ -6,7 +6,7 @@ Nothing here needs a leader or a majority, and nothing changes anything.
 
 from collections.abc import Sequence
 
-from quorate.base.errors import QuorateError, Unavailable
+from quorate.base.errors import QuorateError
 from quorate.base.ids import Address, ClusterId, NodeId
 from quorate.base.together import together
 from quorate.node.doctor.facts import Facts, NodeFacts
@@ -53,17 +53,18 @@ def _cluster_of(described: Sequence[NodeDescription]) -> ClusterId:
     return max(clusters, key=clusters.count, default=ClusterId(""))
 
 
-async def _describe(rpc: RpcClient, door: Address) -> NodeDescription | QuorateError:
+async def _describe(rpc: RpcClient, door: Address) -> NodeDescription | str:
+    """Or why it does not answer."""
     try:
         return await rpc.call(door, DescribeNode(), timeout_ms=ASK_MS)
     except QuorateError as error:
-        return error
+        return error.message
 
 
 async def _examine(world: World, rpc: RpcClient, node: NodeFacts) -> None:
     found = await _describe(rpc, node.rpc)  # the connection is there now
     if not isinstance(found, NodeDescription):
-        node.why_not = found.message
+        node.why_not = found
         return
     node.description, node.before = found, found.groups
     sent_ms, sent_wall_ms = world.clock.monotonic_ms(), world.clock.wall_ms()
@@ -79,5 +80,5 @@ async def _look_again(rpc: RpcClient, node: NodeFacts) -> None:
     found = await _describe(rpc, node.rpc)
     if isinstance(found, NodeDescription):
         node.description, node.why_not = found, ""
-    elif node.description is not None and isinstance(found, Unavailable):
-        node.description, node.why_not = None, found.message
+    else:
+        node.description, node.why_not = None, found

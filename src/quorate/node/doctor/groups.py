@@ -46,8 +46,13 @@ def _majority_lost(
     newest = look.newest
     heard = [age for replica in missing if (age := look.heard_s(replica)) is not None]
     names, holder = look.all_names(missing), look.name(newest.replica)
-    needed = _needed(configuration, [voter for voter in configuration.voters if voter in look.seen])
-    start = verb(len(missing), f"start {names} again", f"start {needed} of {names} again")
+    needed = _needed(look, configuration)
+    if needed == 1 and not configuration.is_joint:
+        enough = " or ".join(map(look.name, missing))
+    elif needed == len(missing) or configuration.is_joint:
+        enough = names
+    else:
+        enough = f"{needed} of {names}"
     return Finding(
         Severity.STOPPED,
         "majority-lost",
@@ -55,19 +60,20 @@ def _majority_lost(
         f" {len(missing)} of {len(configuration.electors)} voters are too many.  Of those that"
         f" answer, {holder} has the newest log (entry {newest.last_index} of term"
         f" {newest.last_term}, {newest.commit_index} of them known to be committed).",
-        f"{start}, with the disk that it had ('quorate node --config FILE' on that machine), and"
-        " all goes on by itself, with nothing lost.  Only if these disks are lost for ever: stop"
-        f" {holder} and run 'quorate recover --config FILE' there; it changes nothing at first, and"
+        f"start {enough} again, with the disk that it had ('quorate node --config FILE' on that"
+        " machine), and all goes on by itself, with nothing lost.  Only if these disks are lost"
+        f" for ever: stop {holder} and run 'quorate recover --config FILE' there; it changes nothing at first, and"
         " says what would be lost.",
-        f"wipe or bootstrap {names} or a machine that answers, and do not recover while one of the"
-        " missing disks may come back.",
+        f"wipe or bootstrap any machine, and do not recover while the disk of {names} may come"
+        " back.",
         (look.title,),
         min(heard, default=None),
     )
 
 
-def _needed(configuration: Configuration, here: list[ReplicaId]) -> int:
-    return max(1, len(configuration.voters) // 2 + 1 - len(here))
+def _needed(look: GroupLook, configuration: Configuration) -> int:
+    here = sum(voter in look.seen for voter in configuration.voters)
+    return len(configuration.voters) // 2 + 1 - here
 
 
 def _no_leader(look: GroupLook, configuration: Configuration) -> Finding:
@@ -143,8 +149,9 @@ def _some_missing(
         "voter-missing",
         f"{names} {verb(len(missing), 'does', 'do')} not answer; the others decide without"
         f" {verb(len(missing), 'it', 'them')}, and {more}.",
-        f"start {names} again with the disk that {verb(len(missing), 'it', 'each')} had; if that"
-        " disk is lost, add a new machine and take the lost one out: 'quorate cluster replace'.",
+        f"start {names} again with the disk that {verb(len(missing), 'it', 'each')} had; if it does"
+        " not start with that, ask 'quorate doctor --config FILE' there; if the disk is lost, put a"
+        " new machine in its place: 'quorate join' there, and 'quorate cluster replace'.",
         f"bootstrap {names} again under the old name: what"
         f" {verb(len(missing), 'it', 'they')} promised is gone with the disk.",
         (look.title,),

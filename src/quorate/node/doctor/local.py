@@ -18,7 +18,8 @@ from quorate.raft.digests import QUARANTINE_FILE
 
 _REPLACE = (
     "give this machine a new, empty data directory and take it in as a new machine ('quorate"
-    " join'), then take the old one out ('quorate cluster remove'); the others have all data."
+    " join'), then take the old one out ('quorate cluster remove'): while a majority of the others runs,"
+    " they have all data."
 )
 
 
