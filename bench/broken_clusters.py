@@ -242,7 +242,7 @@ def disk_full(folder: Path) -> None:
             nodes.put("/later")
             nodes.show("doctor", "--config", "n3.toml")
     finally:
-        subprocess.run(["umount", str(mounted)], check=True)
+        subprocess.run(["umount", "--lazy", str(mounted)], check=True)
 
 
 CLUSTERS: dict[str, Callable[[Path], None]] = {

@@ -62,8 +62,8 @@ def _majority_lost(
         f" {newest.last_term}, {newest.commit_index} of them known to be committed).",
         f"start {enough} again, with the disk that it had ('quorate node --config FILE' on that"
         " machine), and all goes on by itself, with nothing lost.  Only if these disks are lost"
-        f" for ever: stop {holder} and run 'quorate recover --config FILE' there; it changes nothing at first, and"
-        " says what would be lost.",
+        f" for ever: stop {holder} and run 'quorate recover --config FILE' there; it changes"
+        " nothing at first, and says what would be lost.",
         f"wipe or bootstrap any machine, and do not recover while the disk of {names} may come"
         " back.",
         (look.title,),

@@ -18,8 +18,8 @@ from quorate.raft.digests import QUARANTINE_FILE
 
 _REPLACE = (
     "give this machine a new, empty data directory and take it in as a new machine ('quorate"
-    " join'), then take the old one out ('quorate cluster remove'): while a majority of the others runs,"
-    " they have all data."
+    " join'), then take the old one out ('quorate cluster remove'): while a majority of the others"
+    " runs, they have all data."
 )
 
 
@@ -36,8 +36,10 @@ def look_here(config: NodeConfig, config_file: Path) -> list[Finding]:
         if runs(config):
             return []
         found += _log(config, config_file)
-    found += _space(config)
-    return found
+    short = list(_space(config))
+    if short:  # nothing that writes comes before that
+        found = [one._replace(do=f"make room first; then {one.do}") for one in found]
+    return found + short
 
 
 def _finding(kind: str, sentence: str, do: str, do_not: str = "") -> Finding:

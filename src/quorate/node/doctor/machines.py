@@ -12,8 +12,8 @@ from quorate.raft.wal import SEGMENT_BYTES
 
 CLOCK_MS = 1_000.0
 """Ordinary clocks, kept by NTP, differ by some milliseconds."""
-FULL_BYTES = 4 * SEGMENT_BYTES
-"""With less, a log that rolls and one that is made room in may not fit."""
+FULL_BYTES = 2 * SEGMENT_BYTES
+"""Each start takes one, and so does a log that rolls."""
 NEARLY_FULL_BYTES = 1 << 30
 SLOW_SHARE = 0.05
 """Of the syncs took longer than a heartbeat: the disk is slow, not a moment unlucky."""
