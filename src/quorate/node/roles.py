@@ -254,7 +254,7 @@ def _describer(setting: Setting, node: RaftNode) -> Handler:
             machine.name,
             quorate.__version__,
             entries,
-            [group.status() for group in node.groups.values()],
+            [group.status_now() for group in node.groups.values()],
             setting.processes(),
         )
 

@@ -239,9 +239,14 @@ class Group:
             replica.configuration,
             {peer: progress.match_index for peer, progress in replica.progress.items()},
             replica.log.last_term,
-            self._driver.heard_ms(self.group),
-            dict(self.comparison.seen),
+            diverged=dict(self.comparison.seen),
         )
+
+    def status_now(self) -> GroupStatus:
+        """With what depends on the time."""
+        status = self.status()
+        status.heard_ms = self._driver.heard_ms(self.group)
+        return status
 
     def figures(self) -> GroupFigures:
         replica, last_index = self._replica, self._replica.log.last_index

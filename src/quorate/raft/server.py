@@ -93,7 +93,7 @@ class RaftServer:
         return self._group(request.group).ask(request.query, anywhere=request.anywhere)
 
     def _status(self, request: AskStatus, call: Call) -> GroupStatuses:
-        return GroupStatuses([group.status() for group in self._groups.values()])
+        return GroupStatuses([group.status_now() for group in self._groups.values()])
 
     async def _members(self, request: AskMembers, call: Call) -> Configuration:
         group = self._group(request.group)
