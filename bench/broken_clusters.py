@@ -1,8 +1,8 @@
-"""Five broken clusters of real local nodes, and what ``doctor`` and ``recover`` say of them.
+"""Broken clusters of real local nodes, and what ``doctor`` and ``recover`` say of them.
 
 ::
 
-    python bench/broken_clusters.py [majority-lost disk-swapped bit-flipped clock-wrong disk-full]
+    python bench/broken_clusters.py [majority-lost disk-swapped disk-cloned bit-flipped …]
 
 Prints each command and its output, as a transcript.  A full disk is a small file system where the
 script is run by root, and left out elsewhere; the clock is shifted inside the process.
@@ -191,6 +191,22 @@ def disk_swapped(folder: Path) -> None:
         nodes.show("doctor", "--config", "n3.toml")
 
 
+def disk_cloned(folder: Path) -> None:
+    """The disk of n3 was copied, and both copies run."""
+    with three(folder) as nodes:
+        nodes.stop("n3")
+        shutil.copytree(folder / "n3", folder / "copy")
+        text = (folder / "n3.toml").read_text().replace('data_dir = "n3"', 'data_dir = "copy"')
+        for number in range(3):
+            text = text.replace(f":{nodes.port + 20 + number}", f":{nodes.port + 30 + number}")
+        (folder / "copy.toml").write_text(text)
+        nodes.start("n3")
+        nodes.start("copy")
+        nodes.settled("n1")
+        time.sleep(4)
+        nodes.show("doctor", "--config", "n1.toml")
+
+
 def bit_flipped(folder: Path) -> None:
     """One bit of n3's log is not what was written."""
     with three(folder) as nodes:
@@ -248,6 +264,7 @@ def disk_full(folder: Path) -> None:
 CLUSTERS: dict[str, Callable[[Path], None]] = {
     "majority-lost": majority_lost,
     "disk-swapped": disk_swapped,
+    "disk-cloned": disk_cloned,
     "bit-flipped": bit_flipped,
     "clock-wrong": clock_wrong,
     "disk-full": disk_full,

@@ -43,7 +43,7 @@ def test_from_a_lost_majority_the_survivor_goes_on_with_all_that_was_acknowledge
         assert quorate("fs", "cat", "/before", port=port).stdout == text.read_text()
         assert quorate("fs", "mkdir", "/after", port=port).returncode == 0
         alone = json.loads(quorate("doctor", "--json", port=port).stdout)
-        assert [finding["kind"] for finding in alone["findings"]] == ["only-one"]
+        assert [finding["kind"] for finding in alone["findings"]] == ["no-spare"]
     finally:
         survivor.kill()
         survivor.communicate()

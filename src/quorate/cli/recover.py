@@ -144,9 +144,13 @@ def _do(
     print_line(NEVER)
     print_line(
         "Wipe their data directories, and let each join as a new machine: 'quorate join' there,"
-        " then 'quorate doctor' to see how many more may fail.  Until a second machine runs, what"
-        " is there can be read, and no new file stored: each is kept on two machines or more."
+        " then 'quorate doctor' to see how many more may fail."
     )
+    if len(plan.survivors) == 1:
+        print_line(
+            "Until a second machine has joined, files can be read and no new one stored: each is"
+            " kept on two machines or more."
+        )
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:

@@ -231,8 +231,10 @@ def test_a_replica_in_quarantine_is_known_to_its_leader() -> None:
 
 def test_another_clusters_machine_where_one_of_ours_belongs() -> None:
     facts = three()
-    facts.nodes[2] = machine(3, cluster=ClusterId("d" * 32))
-    assert "d" * 32 in next(f for f in diagnose(facts) if f.kind == "another-cluster").sentence
+    facts.nodes[2] = machine(3, replica(3, "leader", term=9), cluster=ClusterId("d" * 32))
+    kinds = {finding.kind: finding.sentence for finding in diagnose(facts)}
+    assert "d" * 32 in kinds["another-cluster"]
+    assert "n3 does not answer" in kinds["voter-missing"]  # what it says is not of this group
 
 
 def test_swapped_disks_and_one_identity_at_two_addresses() -> None:
@@ -290,7 +292,14 @@ def test_different_releases() -> None:
 
 def test_the_only_voter_is_a_risk() -> None:
     mine = replica(1, "leader", configuration=voters(1), heard={})
-    assert "only voter" in only(Facts(CLUSTER, [machine(1, mine)]), "only-one").sentence
+    assert "only voter" in only(Facts(CLUSTER, [machine(1, mine)]), "no-spare").sentence
+
+
+def test_two_voters_are_a_risk_as_well() -> None:
+    two = voters(1, 2)
+    leader = replica(1, "leader", configuration=two, heard={2: 10})
+    facts = Facts(CLUSTER, [machine(1, leader), machine(2, replica(2, configuration=two))])
+    assert "n1 and n2 are its only voters" in only(facts, "no-spare").sentence
 
 
 def test_the_worst_comes_first_and_is_the_verdict() -> None:

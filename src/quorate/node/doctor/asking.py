@@ -44,7 +44,21 @@ async def ask_all(
         await world.clock.sleep(BETWEEN_MS)
         await together(_look_again(rpc, node) for node in facts.nodes)
         facts.between_ms = world.clock.monotonic_ms() - began_ms
+        _forget_strangers(facts)
     return facts
+
+
+def _forget_strangers(facts: Facts) -> None:
+    """Machines that founded the cluster, or that a file names, may belong to it no more."""
+    known = [group.configuration for node in facts.nodes for group in node.groups]
+    doors = {
+        door
+        for configuration in known
+        if configuration
+        for door in configuration.addresses.values()
+    }
+    if doors:
+        facts.nodes = [n for n in facts.nodes if n.description is not None or n.rpc in doors]
 
 
 def _cluster_of(described: Sequence[NodeDescription]) -> ClusterId:

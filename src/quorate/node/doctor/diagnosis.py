@@ -13,8 +13,9 @@ def diagnose(facts: Facts) -> list[Finding]:
     found = list(facts.here)
     found += of_machines(facts)
     groups = sorted({status.group for node in facts.nodes for status in node.groups})
-    for group in groups:
-        found += of_group(facts, facts.look(group))
+    for look in map(facts.look, groups):
+        if look.seen:
+            found += of_group(facts, look)
     merged = _merged(found)
     return sorted(merged, key=lambda finding: -finding.severity) or [_well(facts)]
 

@@ -76,16 +76,17 @@ class Facts:
     """What the data directory of this machine says, if it was looked at."""
 
     def look(self, group: GroupId) -> "GroupLook":
-        """What is known of ``group``."""
+        """What is known of ``group``; nothing that another cluster's machine says."""
+        ours = [n for n in self.nodes if n.description and n.description.cluster == self.cluster]
         seen = {
             status.replica: (node, status)
-            for node in self.nodes
+            for node in ours
             for status in node.groups
             if status.group == group
         }
         before = {
             status.replica: status
-            for node in self.nodes
+            for node in ours
             for status in node.before
             if status.group == group
         }

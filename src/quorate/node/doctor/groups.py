@@ -32,8 +32,8 @@ def of_group(facts: Facts, look: GroupLook) -> Iterator[Finding]:
     else:
         if missing:
             yield _some_missing(look, configuration, missing)
-        elif len(configuration.electors) == 1:
-            yield _alone(look, configuration)
+        elif _spare(look, configuration) == 0:
+            yield _no_spare(look, configuration)
         yield from _joint(look, configuration, leader)
         yield from _lagging(facts, look, leader)
         yield from _deaf(look, configuration, leader)
@@ -159,14 +159,16 @@ def _some_missing(
     )
 
 
-def _alone(look: GroupLook, configuration: Configuration) -> Finding:
-    (only,) = configuration.electors
+def _no_spare(look: GroupLook, configuration: Configuration) -> Finding:
+    names, count = look.all_names(configuration.electors), len(configuration.electors)
     return Finding(
         Severity.RISK,
-        "only-one",
-        f"{look.name(only)} is its only voter: if that machine fails, nothing can be decided, and"
-        " with its disk all is lost.",
-        "add two more machines: 'quorate join' on each, then 'quorate cluster add'.",
+        "no-spare",
+        f"{names} {verb(count, 'is its only voter', 'are its only voters')}: if"
+        f" {verb(count, 'that machine', 'one of them')} fails, nothing can be decided"
+        f"{verb(count, ', and with its disk all is lost', '')}.",
+        f"add {verb(count, 'two more machines', 'one more machine')} ('quorate join'): three voters"
+        " are the fewest of which one may fail.",
         groups=(look.title,),
     )
 
