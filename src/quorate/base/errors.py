@@ -154,7 +154,7 @@ class ProtocolError(QuorateError):
 
 
 class NotJudged(QuorateError):
-    """``quorate check`` or ``torture`` has no verdict: options, history or machine do not do.
+    """``quorate check``, ``torture`` or ``doctor`` has no verdict: options or machine do not do.
 
     A code of its own, since 0, 1 and 2 are verdicts there.
     """

@@ -16,10 +16,12 @@ from quorate.cli import (
     authority,
     check,
     cluster,
+    doctor,
     files,
     jobs,
     join,
     lab,
+    recover,
     status,
     torture,
     up,
@@ -40,6 +42,8 @@ app.command()(up.up)
 app.command()(up.node)
 app.command()(up.bootstrap)
 app.command("status")(status.status)
+app.command(cls=check.CheckCommand)(doctor.doctor)
+app.command()(recover.recover)
 app.command()(jobs.run)
 app.command(cls=check.CheckCommand)(check.check)
 app.command(cls=check.CheckCommand)(torture.torture)

@@ -40,3 +40,15 @@ class FileLock:
 
     def release(self) -> None:
         self._file.close()
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lock at ``path``; changes nothing."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False

@@ -109,8 +109,9 @@ def _members(
 
 def is_so(now: Configuration, wanted: Members) -> bool:
     """Whether the group has these members already."""
-    asked = Configuration(wanted.voters, wanted.addresses, wanted.learners, names=wanted.names)
-    return now == asked
+    return now == Configuration(
+        wanted.voters, wanted.addresses, wanted.learners, names=wanted.names, lost=now.lost
+    )
 
 
 def machines_in(configurations: Sequence[Configuration]) -> list[NodeEntry]:

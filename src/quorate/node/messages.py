@@ -8,6 +8,7 @@ from quorate.base.ids import Address, ClusterId, NodeId
 from quorate.gfs.messages import ChunkserverFigures
 from quorate.mapreduce.messages import WorkerFigures
 from quorate.node.reports import RunningProcess
+from quorate.raft.core.settings import Timing
 from quorate.raft.figures import RaftFigures
 from quorate.raft.messages import GroupStatus
 from quorate.rpc.figures import RpcFigures
@@ -40,6 +41,25 @@ class NodeDescription(Reply):
 
 
 class DescribeNode(Request[NodeDescription], tag="node.describe.1"):
+    """Asked of the ``rpc`` door of any node; answered without a leader."""
+
+
+class Examination(Reply):
+    """What else ``quorate doctor`` wants to know of a raft process, now."""
+
+    wall_ms: int
+    monotonic_ms: float
+    disk_free_bytes: int
+    sync_ms: Histogram
+    """Of the log, since the process began."""
+    timing: Timing
+    life: str
+    """Where the process runs."""
+    twins: dict[NodeId, tuple[str, str]]
+    """Two processes that spoke to this one in the name of one node, by node."""
+
+
+class Examine(Request[Examination], tag="node.examine.1"):
     """Asked of the ``rpc`` door of any node; answered without a leader."""
 
 

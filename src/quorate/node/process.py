@@ -18,6 +18,7 @@ from quorate.base.codec import UNREADABLE
 from quorate.base.errors import QuorateError
 from quorate.base.ids import Address
 from quorate.node.config import NodeConfig, load
+from quorate.node.examination import life
 from quorate.node.identity import NodeIdentity, require_identity
 from quorate.node.lock import FileLock
 from quorate.node.loop_lag import watch_loop
@@ -83,6 +84,7 @@ def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str)
         doors={node.name: Address(node.rpc) for node in config.nodes},
         timing=config.raft,
         tasks=config.worker.tasks,
+        life=life(config.role_addresses()[role], config.data_path),
         processes=lambda: _read_processes(config.data_path / PROCESSES_FILE),
     )
 

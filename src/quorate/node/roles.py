@@ -22,10 +22,12 @@ from quorate.mapreduce.coordinator import Coordinator
 from quorate.mapreduce.core.job_table import JobTable
 from quorate.mapreduce.messages import WorkerFigures
 from quorate.mapreduce.worker import Worker
+from quorate.node.examination import examiner
 from quorate.node.identity import NodeIdentity
 from quorate.node.messages import (
     AskFigures,
     DescribeNode,
+    Examine,
     NodeDescription,
     NodeEntry,
     ProcessFigures,
@@ -72,6 +74,8 @@ class Setting:
     """Who watches each step of each replica."""
     segment_bytes: int = SEGMENT_BYTES
     """Of the write-ahead log."""
+    life: str = ""
+    """Of this process (rpc/handshake.py)."""
     loop_lag_ms: Histogram = field(default_factory=Histogram.of_durations)
     """Where this process counts how late its event loop is, if it does."""
 
@@ -82,7 +86,7 @@ class Setting:
 
     def identity(self, role: str) -> Identity:
         """Who this process is to others."""
-        return Identity(self.machine.cluster, self.machine.node, role)
+        return Identity(self.machine.cluster, self.machine.node, role, self.life)
 
 
 class Role:
@@ -132,6 +136,7 @@ async def start_raft(setting: Setting) -> Role:
         **master.requests,
         **coordinator.requests,
         DescribeNode: _describer(setting, node),
+        Examine: examiner(world, node, setting.timing, setting.life),
     }
     server = _server(setting, "raft", rpc, requests, node.figures, node.server.notices)
     await server.start(setting.address)
@@ -223,7 +228,7 @@ def _describer(setting: Setting, node: RaftNode) -> Handler:
             machine.name,
             quorate.__version__,
             machines_of(node.groups.values()),
-            [group.status() for group in node.groups.values()],
+            [group.status_now() for group in node.groups.values()],
             setting.processes(),
             founders,
         )

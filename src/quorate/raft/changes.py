@@ -32,7 +32,13 @@ async def change_members(
     for: the change goes no further by itself, but for a joint configuration, which the leader
     brings to its end.
     """
-    target = Configuration(members.voters, members.addresses, members.learners, names=members.names)
+    target = Configuration(
+        members.voters,
+        members.addresses,
+        members.learners,
+        names=members.names,
+        lost=group.configuration.lost,
+    )
     if (why := fault_of(target)) is not None:
         raise BadInput(f"group {group.name} cannot have these members: {why}")
     end_ms = world.clock.monotonic_ms() + timeout_ms
@@ -63,7 +69,8 @@ def _step(current: Configuration, target: Configuration) -> Configuration:
         return target
     addresses = current.addresses | {voter: target.addresses[voter] for voter in new}
     names = current.names | {v: target.names[v] for v in new if v in target.names}
-    return Configuration(current.voters, addresses, (*current.learners, *new), names=names)
+    learners = (*current.learners, *new)
+    return Configuration(current.voters, addresses, learners, names=names, lost=current.lost)
 
 
 def _way(start: Configuration, target: Configuration) -> tuple[Configuration, ...]:

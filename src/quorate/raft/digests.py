@@ -85,6 +85,8 @@ class Comparison:
         self._notify = notify
         self._digests = Digests()
         self._diverged = False
+        self.seen: dict[ReplicaId, int] = {}
+        """Members that were told that they differ, and the first index where they did."""
 
     def applied(self, index: int) -> None:
         """The state stands at ``index``."""
@@ -109,6 +111,7 @@ class Comparison:
             if verdict is not Verdict.DIVERGED:
                 continue
             told = DivergedNotice(self._group, member, notice.index)
+            self.seen.setdefault(member, notice.index)
             self._world.trace.event("diverged", group=self._group, replica=member)
             if member == self._replica.replica:
                 self.diverged(told)

@@ -100,6 +100,7 @@ class _Hosted:
     __slots__ = (
         "addresses",
         "group",
+        "heard_ms",
         "owner",
         "replica",
         "running_write",
@@ -114,6 +115,8 @@ class _Hosted:
         self.replica = replica
         self.addresses = addresses
         self.owner = owner
+        self.heard_ms: dict[ReplicaId, float] = {}
+        """When each other replica said anything last, by the monotonic clock."""
         self.state_write = 0
         """The number of the last write that held a term or vote."""
         self.running_write = 0
@@ -172,16 +175,20 @@ class Driver:
         door = notice.door
         if door is not None and len(door.encode()) > MAX_ADDRESS_BYTES:
             raise ProtocolError(f"an address of more than {MAX_ADDRESS_BYTES} bytes")
+        now_ms = self._world.clock.monotonic_ms()
         try:
             for envelope in notice.envelopes:
                 hosted = self._hosted.get(envelope.group)
                 if hosted is None or hosted.replica.replica != envelope.receiver:
                     continue
+                if envelope.sender in hosted.replica.configuration.lost:
+                    continue  # it may believe to belong to a majority that was given up
                 why = refusal(hosted.replica, envelope.sender, envelope.message)
                 if why is not None:
                     raise ProtocolError(f"group {envelope.group}, from {envelope.sender}: {why}")
                 if door is not None:
                     self._learn(hosted.addresses, envelope.sender, door)
+                hosted.heard_ms[envelope.sender] = now_ms
                 self._step(hosted, Receive(envelope.sender, envelope.message))
         finally:
             self._send_out()
@@ -189,6 +196,12 @@ class Driver:
     def _learn(self, addresses: dict[ReplicaId, Address], sender: ReplicaId, door: Address) -> None:
         if sender in addresses or len(addresses) < MAX_ADDRESSES:
             addresses[sender] = door
+
+    def heard_ms(self, group: GroupId) -> dict[ReplicaId, int]:
+        """How long ago each other replica of a group said anything here; without those that have
+        not since this process began."""
+        now_ms = self._world.clock.monotonic_ms()
+        return {peer: int(now_ms - at) for peer, at in self._hosted[group].heard_ms.items()}
 
     def connection_lost(self, address: Address) -> None:
         """The connection with the process at ``address`` ended; it has probably, too."""

@@ -239,7 +239,15 @@ class Group:
             replica.snapshot.id.index if replica.snapshot is not None else 0,
             replica.configuration,
             {peer: progress.match_index for peer, progress in replica.progress.items()},
+            replica.log.last_term,
+            diverged=dict(self.comparison.seen),
         )
+
+    def status_now(self) -> GroupStatus:
+        """With what depends on the time."""
+        status = self.status()
+        status.heard_ms = self._driver.heard_ms(self.group)
+        return status
 
     def figures(self) -> GroupFigures:
         replica, last_index = self._replica, self._replica.log.last_index

@@ -104,6 +104,13 @@ class GroupStatus(Reply):
     configuration: Configuration | None = None
     match_indexes: dict[ReplicaId, int] = msgspec.field(default_factory=dict)
     """How far each other member's log is known to equal the leader's; empty if this is none."""
+    last_term: int = 0
+    """Of the last entry."""
+    heard_ms: dict[ReplicaId, int] = msgspec.field(default_factory=dict)
+    """How long ago each other replica said anything to this one; one that has not said anything
+    since this process began is missing."""
+    diverged: dict[ReplicaId, int] = msgspec.field(default_factory=dict)
+    """Replicas whose state differed from the majority's, as this leader saw, and at which index."""
 
 
 class GroupStatuses(Reply):

@@ -32,6 +32,7 @@ from quorate.raft.messages import (
 )
 from quorate.raft.sessions import admit
 from quorate.raft.snapshots import SnapshotStore
+from quorate.raft.twins import Twins
 from quorate.rpc.answer import Answer
 from quorate.rpc.handshake import Identity
 from quorate.rpc.server import Bulk, Call, Handler
@@ -61,6 +62,7 @@ class RaftServer:
         self._driver = driver
         self._groups = groups
         self._snapshots = snapshots
+        self.twins = Twins(world)
         self.requests: dict[type[Request[Any]], Handler] = {
             Propose: self._propose,
             Ask: self._ask,
@@ -91,7 +93,7 @@ class RaftServer:
         return self._group(request.group).ask(request.query, anywhere=request.anywhere)
 
     def _status(self, request: AskStatus, call: Call) -> GroupStatuses:
-        return GroupStatuses([group.status() for group in self._groups.values()])
+        return GroupStatuses([group.status_now() for group in self._groups.values()])
 
     async def _members(self, request: AskMembers, call: Call) -> Configuration:
         group = self._group(request.group)
@@ -124,6 +126,7 @@ class RaftServer:
 
     def _receive(self, notice: RaftMessages, peer: Identity) -> None:
         self._require_replica(peer)
+        self.twins.hear(peer)
         self._driver.receive(notice)
 
     def _digest(self, notice: DigestNotice, peer: Identity) -> None:

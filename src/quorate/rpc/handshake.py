@@ -21,7 +21,7 @@ HELLO_TIMEOUT_MS = 2000
 """How long a server waits for the hello of a connection that it accepted."""
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(msgspec.Struct, frozen=True, omit_defaults=True):
     """A process of a cluster, or a client of it."""
 
     cluster: Annotated[ClusterId, msgspec.Meta(max_length=64)]
@@ -30,6 +30,8 @@ class Identity(msgspec.Struct, frozen=True):
     """0 for clients."""
     role: Annotated[str, msgspec.Meta(max_length=32)]
     """``raft``, ``chunkserver``, ``worker`` or ``client``."""
+    life: Annotated[str, msgspec.Meta(max_length=300)] = ""
+    """Where this process runs, and something random: two processes never have the same."""
 
     def __str__(self) -> str:
         return f"{self.role} of node {self.node}" if self.node else self.role

@@ -24,6 +24,7 @@ MAX_MEMBERS = 63
 """More would not make a group safer, and each costs its leader a copy of everything."""
 MAX_ADDRESS_BYTES = 200
 """So that any configuration fits into the head of a snapshot (``snapshots/format.py``)."""
+MAX_LOST = 1_000
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """What a machine may be called."""
 
@@ -39,6 +40,9 @@ class Configuration(msgspec.Struct, array_like=True, frozen=True, forbid_unknown
     """Those before this change, while it is under way: C_old of figure 11."""
     names: dict[ReplicaId, str] = msgspec.field(default_factory=dict)
     """What people call the machines."""
+    lost: tuple[ReplicaId, ...] = ()
+    """Members that a recovery from a lost majority gave up (node/recovery.py).  Together they may
+    believe to be the majority that they were: nothing that they say is heard, ever."""
 
     @property
     def is_joint(self) -> bool:
@@ -66,7 +70,9 @@ class Configuration(msgspec.Struct, array_like=True, frozen=True, forbid_unknown
     def after(self) -> "Configuration":
         """C_new: what follows a joint configuration."""
         return _of_members(
-            Configuration(self.voters, self.addresses, self.learners, names=self.names)
+            Configuration(
+                self.voters, self.addresses, self.learners, names=self.names, lost=self.lost
+            )
         )
 
     def towards(self, target: "Configuration") -> "Configuration":
@@ -76,7 +82,7 @@ class Configuration(msgspec.Struct, array_like=True, frozen=True, forbid_unknown
             return target
         addresses, names = self.addresses | target.addresses, self.names | target.names
         return _of_members(
-            Configuration(target.voters, addresses, target.learners, self.voters, names)
+            Configuration(target.voters, addresses, target.learners, self.voters, names, self.lost)
         )
 
 
@@ -114,6 +120,8 @@ def fault_of(configuration: Configuration) -> str | None:
         return "a replica is a learner and a voter"
     if len(configuration.members) > MAX_MEMBERS:
         return f"{len(configuration.members)} members; {MAX_MEMBERS} at most"
+    if set(configuration.lost) & set(configuration.members) or len(configuration.lost) > MAX_LOST:
+        return "a replica that was given up as lost is a member, or too many were"
     if set(configuration.addresses) != set(configuration.members):
         return "not every member has an address"
     if any(len(a.encode()) > MAX_ADDRESS_BYTES for a in configuration.addresses.values()):

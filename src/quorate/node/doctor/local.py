@@ -1,0 +1,109 @@
+"""What is wrong on the machine where the doctor runs: its data directory, read and not changed.
+
+While the node runs its files change, and it says itself what it knows; so only what identifies it,
+and the free space, is looked at then.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from quorate.base.errors import BadConfiguration, CorruptData, QuorateError
+from quorate.node.config import NodeConfig
+from quorate.node.doctor.facts import Finding, Severity
+from quorate.node.doctor.machines import space
+from quorate.node.identity import NodeIdentity, identity_in, require_identity
+from quorate.node.survivor import read_survivor, runs
+from quorate.raft.digests import QUARANTINE_FILE
+
+_REPLACE = (
+    "give this machine a new, empty data directory and take it in as a new machine ('quorate"
+    " join'), then take the old one out ('quorate cluster remove'): while a majority of the others"
+    " runs, they have all data."
+)
+
+
+def look_here(config: NodeConfig, config_file: Path) -> list[Finding]:
+    """Findings of the machine of ``config``."""
+    found: list[Finding] = []
+    identity: NodeIdentity | None = None
+    try:
+        identity = identity_in(config.data_path)
+        require_identity(config, config_file)
+    except QuorateError as error:
+        found.append(_identity(config, error, there=identity is not None))
+    else:
+        if runs(config):
+            return []
+        found += _log(config, config_file)
+    short = list(_space(config))
+    if short:  # nothing that writes comes before that
+        found = [one._replace(do=f"make room first; then {one.do}") for one in found]
+    return found + short
+
+
+def _finding(kind: str, sentence: str, do: str, do_not: str = "") -> Finding:
+    return Finding(Severity.RISK, kind, sentence, do, do_not)
+
+
+def _identity(config: NodeConfig, error: QuorateError, *, there: bool) -> Finding:
+    if isinstance(error, CorruptData):
+        return _finding("identity-damaged", _said(config, error), _REPLACE)
+    if there:
+        return _finding(
+            "swapped-disk",
+            _said(config, error),
+            "put the disk of this machine back, or use the configuration that belongs to this disk;"
+            " nothing on it was changed.",
+            "bootstrap or wipe this disk: it may be another machine's only copy.",
+        )
+    return _finding(
+        "no-identity",
+        _said(config, error),
+        "if its disk was lost, take it in as a new machine: 'quorate join'; if a mount is missing,"
+        " mount it.",
+        "bootstrap it again under its old name: what it promised is gone with its disk.",
+    )
+
+
+def _log(config: NodeConfig, config_file: Path) -> Iterator[Finding]:
+    identity = require_identity(config, config_file)
+    try:
+        read_survivor(config, identity)
+    except CorruptData as error:
+        if (config.disk_path("raft") / QUARANTINE_FILE).exists():
+            yield _finding(
+                "diverged", _said(config, error), _REPLACE, f"remove {QUARANTINE_FILE} to start it."
+            )
+        else:
+            yield _finding(
+                "damaged-log" if error.code == "log_damaged" else "damaged-snapshot",
+                _said(config, error),
+                _REPLACE,
+                "repair or remove that file by hand: nobody can know what this node promised.",
+            )
+    except BadConfiguration as error:
+        yield _finding(
+            "swapped-disk",
+            _said(config, error),
+            "put the disk of this machine back.",
+            "bootstrap or wipe this disk: it may be another machine's only copy.",
+        )
+    else:
+        yield _finding(
+            "not-running",
+            f"{config.name} does not run; its identity, its log and its snapshots are whole, to the"
+            " last byte.",
+            f"start it: 'quorate node --config {config_file}'.",
+        )
+
+
+def _said(config: NodeConfig, error: QuorateError) -> str:
+    return f"{config.name} cannot run: {error.message}"
+
+
+def _space(config: NodeConfig) -> Iterator[Finding]:
+    folder = config.data_path
+    while not folder.exists():
+        folder = folder.parent
+    yield from space(config.name, shutil.disk_usage(folder).free)
