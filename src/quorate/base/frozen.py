@@ -79,14 +79,20 @@ class FreezableMap(Generic[K, V]):
     # Changing.
 
     def __setitem__(self, key: K, value: V) -> None:
+        self.swap(key, value)
+
+    def swap(self, key: K, value: V) -> V | None:
+        """Set the entry; gives what was there, or ``None``."""
         position = bisect_right(self._bounds, key)
-        block = self._own(position)
-        before = len(block)
+        block = self._blocks[position] if self._owned[position] else self._own(position)
+        before = block.get(key)
+        length = len(block)
         block[key] = value
-        if (after := len(block)) != before:
+        if len(block) != length:
             self._length += 1
-            if after > BLOCK_ENTRIES:
+            if length == BLOCK_ENTRIES:
                 self._cut(position, key)
+        return before
 
     def pop(self, key: K) -> V:
         """Take the entry away; raises ``KeyError``."""
