@@ -129,14 +129,14 @@ class Items:
 def digest_of(key: bytes, item: Item) -> int:
     """A number that depends on all of it."""
     value = item.value
+    content: int
     if len(value) < SMALL_BYTES:
         content = checksum(key + value)
     else:
         content = checksum(value) ^ checksum(key) << 16
     content = content << 16 ^ len(key)
-    digest: int = (
-        content * 0x9E3779B1 + item.revision * 0x85EBCA77C2B2AE3D + item.at_ms * 0xC2B2AE35
-    )
+    content = content * 0x9E3779B1 + item.revision * 0x85EBCA77C2B2AE3D + item.at_ms * 0xC2B2AE35
+    return content
 
 
 def _end(at_ms: int, key: bytes) -> bytes:
