@@ -28,4 +28,7 @@ NAMESPACE_GROUP = GroupId(1)
 JOBS_GROUP = GroupId(2)
 """The group that holds the table of MapReduce jobs."""
 
-GROUP_NAMES = {NAMESPACE_GROUP: "namespace", JOBS_GROUP: "jobs"}
+KV_GROUP = GroupId(3)
+"""The group that holds the keys and values."""
+
+GROUP_NAMES = {NAMESPACE_GROUP: "namespace", JOBS_GROUP: "jobs", KV_GROUP: "kv"}

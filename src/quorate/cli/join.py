@@ -38,6 +38,9 @@ def join(
     metrics: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Default: on loopback, the next.")
     ] = None,
+    resp: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Default: on loopback, the next.")
+    ] = None,
     learner: Annotated[
         bool, typer.Option("--learner", help="Get the log, but no vote; 'cluster add' promotes.")
     ] = False,
@@ -50,7 +53,7 @@ def join(
     Repeated after an interruption, it goes on; later, 'quorate node --config DIR/node.toml' starts
     the machine again.
     """
-    addresses = addresses_of(rpc, chunkserver, worker, metrics)
+    addresses = addresses_of(rpc, chunkserver, worker, metrics, resp)
     entering = Join(token_of(_text(token)), directory, addresses, Quiet(), print_line)
 
     async def main() -> None:

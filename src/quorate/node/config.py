@@ -11,6 +11,7 @@
     worker = "10.0.0.1:7402"
     metrics = "127.0.0.1:7403"             # figures over HTTP; this is the default: on loopback,
                                            # the port after the highest of the others
+    resp = "127.0.0.1:7404"                # for clients of Redis; the default is the port after
 
     [[nodes]]                              # all machines of the cluster, this one too
     name = "n1"
@@ -51,6 +52,8 @@ from quorate.runtime.real.tls import TlsPaths
 MAX_TASKS = 1024
 MAX_ELECTION_TIMEOUT_MS = 3_600_000
 MAX_PORT = 65_535
+DEFAULTED = ("metrics", "resp")
+"""Addresses that a file need not give."""
 NAME_RULE = "use letters, digits, '.', '_' and '-'"
 
 
@@ -62,6 +65,8 @@ class Addresses(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: str
     metrics: str = ""
     """Over HTTP, of the whole machine; ``load`` fills it in."""
+    resp: str = ""
+    """The key/value store for clients of Redis; ``load`` fills it in."""
 
 
 class Member(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,7 +142,9 @@ def configuration_of(text: str, path: Path) -> NodeConfig:
     except msgspec.ValidationError as error:
         raise BadConfiguration(f"{path}: {_sentence(str(error))}.") from error
     _check(path, config)
-    return _with_absolute_paths(path.resolve().parent, _with_metrics(path, config))
+    for role in DEFAULTED:
+        config = _with_address(path, config, role)
+    return _with_absolute_paths(path.resolve().parent, config)
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
@@ -207,16 +214,16 @@ def _check(path: Path, config: NodeConfig) -> None:
             refuse(key, f"{place!r} is no path")
 
 
-def _with_metrics(path: Path, config: NodeConfig) -> NodeConfig:
-    """With an address for ``addresses.metrics``, if the file gives none."""
-    if config.addresses.metrics:
+def _with_address(path: Path, config: NodeConfig, role: str) -> NodeConfig:
+    """With an address for ``role`` on loopback, if the file gives none."""
+    if getattr(config.addresses, role):
         return config
     port = 1 + max(split_address(Address(address))[1] for address in _own(config).values())
     if port > MAX_PORT:
         raise BadConfiguration(
-            f"{path}: addresses.metrics has no default, since {port} is no port: name one."
+            f"{path}: addresses.{role} has no default, since {port} is no port: name one."
         )
-    addresses = msgspec.structs.replace(config.addresses, metrics=f"127.0.0.1:{port}")
+    addresses = msgspec.structs.replace(config.addresses, **{role: f"127.0.0.1:{port}"})
     return msgspec.structs.replace(config, addresses=addresses)
 
 
@@ -228,7 +235,7 @@ def _places(config: NodeConfig) -> dict[str, str]:
 
 def _own(config: NodeConfig) -> dict[str, str]:
     addresses: dict[str, str] = msgspec.structs.asdict(config.addresses)
-    return {key: address for key, address in addresses.items() if address or key != "metrics"}
+    return {key: address for key, address in addresses.items() if address or key not in DEFAULTED}
 
 
 def _refuse_twice(path: Path, addresses: dict[str, str], key: str) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from quorate.base.errors import BadConfiguration
-from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
+from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.node.config import NodeConfig
 from quorate.raft.core.configuration import Configuration, founding
 from quorate.runtime.ports import Disk
@@ -128,6 +128,11 @@ def require_identity(config: NodeConfig, config_file: Path) -> NodeIdentity:
         raise BadConfiguration(
             f"{config.data_dir} belongs to the node {identity.name!r}, and {config_file} is the"
             f" configuration of {config.name!r}: give each node its own data_dir."
+        )
+    if [group.group for group in identity.groups] != sorted(GROUP_NAMES):
+        raise BadConfiguration(
+            f"{config.data_dir} was made by another version of quorate, whose clusters had other"
+            " groups: go on with that version, or begin with an empty directory."
         )
     names = tuple(sorted(node.name for node in config.nodes))
     if not identity.is_founder and len(names) < 2:

@@ -68,13 +68,21 @@ class JoinRecord(msgspec.Struct, frozen=True):
 
 
 def addresses_of(
-    rpc: str, chunkserver: str | None, worker: str | None, metrics: str | None
+    rpc: str,
+    chunkserver: str | None,
+    worker: str | None,
+    metrics: str | None,
+    resp: str | None,
 ) -> Addresses:
     """Where the new machine listens: on the ports after that of ``rpc``, unless told otherwise."""
     host, port = split_address(Address(rpc))
     shown = f"[{host}]" if ":" in host else host
     return Addresses(
-        rpc, chunkserver or f"{shown}:{port + 1}", worker or f"{shown}:{port + 2}", metrics or ""
+        rpc,
+        chunkserver or f"{shown}:{port + 1}",
+        worker or f"{shown}:{port + 2}",
+        metrics or "",
+        resp or "",
     )
 
 

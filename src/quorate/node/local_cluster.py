@@ -61,6 +61,7 @@ rpc = "127.0.0.1:{port}"
 chunkserver = "127.0.0.1:{chunkserver_port}"
 worker = "127.0.0.1:{worker_port}"
 metrics = "127.0.0.1:{metrics_port}"
+resp = "127.0.0.1:{resp_port}"
 
 [worker]
 tasks = {tasks}
@@ -106,6 +107,7 @@ class LocalNode:
             "chunkserver": f"127.0.0.1:{self.port + 1}",
             "worker": f"127.0.0.1:{self.port + 2}",
             "metrics": f"127.0.0.1:{self.port + 3}",
+            "resp": f"127.0.0.1:{self.port + 4}",
         }
 
     @property
@@ -372,6 +374,7 @@ class LocalCluster:
             chunkserver_port=node.port + 1,
             worker_port=node.port + 2,
             metrics_port=node.port + 3,
+            resp_port=node.port + 4,
             tasks=self._tasks or max(1, (os.cpu_count() or 1) // len(self.nodes)),
         )
         for member in self.nodes.values():

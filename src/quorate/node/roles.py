@@ -7,17 +7,20 @@ composition roots, ``node/process.py`` and ``simulator/cluster.py``, read this t
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import quorate
 from quorate.base.codec import Notice, Request
 from quorate.base.histogram import Histogram
-from quorate.base.ids import JOBS_GROUP, NAMESPACE_GROUP, Address, GroupId
+from quorate.base.ids import JOBS_GROUP, KV_GROUP, NAMESPACE_GROUP, Address, GroupId
 from quorate.gfs.client import FileSystem
 from quorate.gfs.core.namespace import Namespace
 from quorate.gfs.master import Master
 from quorate.gfs.messages import ChunkserverFigures
 from quorate.gfs.server import Chunkserver
+from quorate.kv.core.store import Store
+from quorate.kv.server import KvServer
+from quorate.kv.service import KvService
 from quorate.mapreduce.coordinator import Coordinator
 from quorate.mapreduce.core.job_table import JobTable
 from quorate.mapreduce.messages import WorkerFigures
@@ -76,6 +79,8 @@ class Setting:
     """Of the write-ahead log."""
     life: str = ""
     """Of this process (rpc/handshake.py)."""
+    gateway: "Callable[[KvService], Awaitable[Gateway]] | None" = None
+    """What opens the doors for other protocols."""
     loop_lag_ms: Histogram = field(default_factory=Histogram.of_durations)
     """Where this process counts how late its event loop is, if it does."""
 
@@ -89,18 +94,33 @@ class Setting:
         return Identity(self.machine.cluster, self.machine.node, role, self.life)
 
 
+class Gateway(Protocol):
+    """An open door for another protocol."""
+
+    async def close(self) -> None: ...
+
+
 class Role:
     """A started role: what listens, and what ends with it."""
 
-    def __init__(self, server: RpcServer, rpc: RpcClient, node: RaftNode | None = None) -> None:
+    def __init__(
+        self,
+        server: RpcServer,
+        rpc: RpcClient,
+        node: RaftNode | None = None,
+        gateway: Gateway | None = None,
+    ) -> None:
         self._server = server
         self._rpc = rpc
         self._node = node
+        self._gateway = gateway
 
     async def close(self) -> None:
         """Stop in order: let others lead, refuse what comes, then take no further step."""
         if self._node is not None:
             await self._node.hand_over(timeout_ms=HAND_OVER_MS)
+        if self._gateway is not None:
+            await self._gateway.close()
         await self._server.close()
         if self._node is not None:
             self._node.stop()
@@ -108,10 +128,10 @@ class Role:
 
 
 async def start_raft(setting: Setting) -> Role:
-    """The replicas of all groups, the master of the files and the job coordinator."""
+    """The replicas of all groups, the master of the files, the job coordinator, and the keys."""
     world, machine = setting.world, setting.machine
     rpc = RpcClient(world, setting.identity("raft"))
-    namespace, jobs = Namespace(), JobTable()
+    namespace, jobs, store = Namespace(), JobTable(), Store()
     node = await RaftNode.start(
         world,
         machine.cluster,
@@ -119,6 +139,7 @@ async def start_raft(setting: Setting) -> Role:
         {
             NAMESPACE_GROUP: (namespace, _membership(setting, NAMESPACE_GROUP)),
             JOBS_GROUP: (jobs, _membership(setting, JOBS_GROUP)),
+            KV_GROUP: (store, _membership(setting, KV_GROUP)),
         },
         rpc,
         timing=setting.timing,
@@ -135,6 +156,7 @@ async def start_raft(setting: Setting) -> Role:
         **node.server.requests,
         **master.requests,
         **coordinator.requests,
+        **KvServer(node.groups[KV_GROUP], store).requests,
         DescribeNode: _describer(setting, node),
         Examine: examiner(world, node, setting.timing, setting.life),
     }
@@ -143,7 +165,10 @@ async def start_raft(setting: Setting) -> Role:
     own, others = setting.doors[machine.name], setting.addresses
     world.spawn(refuse_wrong_cluster(world, rpc, own, others), "comparison of clusters")
     world.spawn(refuse_removed(world, rpc, machine, node.groups, others), "look for own name")
-    return Role(server, rpc, node)
+    gateway = None
+    if setting.gateway is not None:
+        gateway = await setting.gateway(KvService(world, rpc, node.groups[KV_GROUP], store))
+    return Role(server, rpc, node, gateway)
 
 
 async def start_chunkserver(setting: Setting) -> Role:

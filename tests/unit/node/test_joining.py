@@ -34,7 +34,7 @@ def join(
 ) -> list[str]:
     """Prepare ``folder``/n4 for a cluster of ``machines``; what was said."""
     said: list[str] = []
-    addresses = addresses_of(rpc, None, None, None)
+    addresses = addresses_of(rpc, None, None, None, None)
     joining = Join(token, folder / "n4", addresses, Quiet(), said.append)
 
     async def look() -> list[NodeEntry]:

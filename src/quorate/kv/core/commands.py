@@ -371,7 +371,7 @@ class Stage(Command[int], tag="kv.stage.1"):
 # Queries.
 
 
-class Examine(Query[list[Any]], tag="kv.look.1"):
+class LookUp(Query[list[Any]], tag="kv.look_up.1"):
     """Operations that only read, all at one moment; replies as of ``Apply``."""
 
     operations: list[Look]

@@ -24,7 +24,7 @@ from quorate.kv.core.commands import (
     Changed,
     Changes,
     Condition,
-    Examine,
+    LookUp,
     HasRevision,
     HasValue,
     Look,
@@ -47,7 +47,7 @@ class Store(TypedMachine):
     """Keys and values, with everything that this folder's modules say of them."""
 
     commands = (Apply, Transact, Stage)
-    queries = (Examine, Range, Changes, AskStatistics)
+    queries = (LookUp, Range, Changes, AskStatistics)
 
     def __init__(
         self,
@@ -126,9 +126,9 @@ class Store(TypedMachine):
 
     # Queries.
 
-    def answer(self, query: Examine | Range | Changes | AskStatistics) -> object:
+    def answer(self, query: LookUp | Range | Changes | AskStatistics) -> object:
         match query:
-            case Examine(operations):
+            case LookUp(operations):
                 _refuse_many(len(operations))
                 return [self.look(operation) for operation in operations]
             case Range():
