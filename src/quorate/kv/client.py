@@ -17,7 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from quorate.base.codec import Command
-from quorate.base.errors import BadInput, DeadlineExceeded
+from quorate.base.errors import BadInput, DeadlineExceeded, Maybe, QuorateError, Unavailable
 from quorate.base.ids import KV_GROUP, Address
 from quorate.kv.core.commands import (
     MAX_INLINE_BYTES,
@@ -48,6 +48,7 @@ from quorate.kv.core.commands import (
     Value,
 )
 from quorate.kv.lock import Lock
+from quorate.kv.messages import OpenView
 from quorate.kv.transaction import (
     Bytes,
     Committed,
@@ -57,6 +58,7 @@ from quorate.kv.transaction import (
     put_operation,
     replies_of,
 )
+from quorate.kv.viewing import View
 from quorate.kv.watching import Watching
 from quorate.raft.client import GroupClient, R
 from quorate.rpc.client import RpcClient
@@ -271,6 +273,18 @@ class KvClient:
     async def statistics(self) -> Statistics:
         """Of the whole store."""
         return await self._group.query(AskStatistics(), timeout_ms=self._timeout_ms)
+
+    async def view(self) -> View:
+        """The whole store as it is at one index of the log, and stays, held by one node."""
+        last: QuorateError = Unavailable("no node holds a view of the store")
+        for address in self._group.addresses:
+            try:
+                opened = await self._rpc.call(address, OpenView(), timeout_ms=self._timeout_ms)
+            except (Unavailable, Maybe) as error:
+                last = error
+            else:
+                return View(self._world, self._rpc, address, opened, self._timeout_ms)
+        raise last
 
     # How it is done.
 

@@ -25,7 +25,7 @@ class ViewOpened(Reply):
     index: int
     revision: int
     keys: int
-    """Also those whose time has come and that were not taken away yet: they are not in the view."""
+    """At most: those whose time has come are not in the view."""
     time_ms: int
     """Log time now: ends are told as what is left from here."""
 
@@ -39,8 +39,8 @@ class OpenView(Request[ViewOpened], tag="kv.open_view.1"):
 
 
 class ViewPiece(Reply):
-    """The entries are the payload: records (base/stream.py), each an encoded ``Entry`` whose
-    ``at_ms`` is the time left; 0: for ever."""
+    """The payload is an encoded list of ``Entry``, in the order of the keys; their ``at_ms`` is the
+    time left, 0: for ever."""
 
     is_last: bool
 

@@ -73,8 +73,8 @@ class KvServer:
         return ViewOpened(view, index, state.revision, len(state.items), time_ms)
 
     def _read_view(self, request: ReadView, call: Call) -> Bulk:
-        records, is_last = self._views.read(request.view, request.number)
-        return Bulk(ViewPiece(is_last), records)
+        entries, is_last = self._views.read(request.view, request.number)
+        return Bulk(ViewPiece(is_last), [entries])
 
     def _close_view(self, request: CloseView, call: Call) -> None:
         self._views.close(request.view)

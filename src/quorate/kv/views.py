@@ -13,8 +13,7 @@ from collections.abc import Iterator
 
 from quorate.base.codec import encode
 from quorate.base.errors import BadInput, NotFound, Overloaded
-from quorate.base.stream import pack_records
-from quorate.kv.core.commands import Entry
+from quorate.kv.core.commands import MAX_PAGE_ENTRIES, Entry
 from quorate.kv.core.store import Store
 from quorate.runtime.ports import Timer, World
 
@@ -28,22 +27,25 @@ PIECE_BYTES = 1 << 20
 class _View:
     """One of them."""
 
-    def __init__(self, entries: Iterator[bytes], opened_ms: float) -> None:
+    def __init__(self, entries: Iterator[Entry], opened_ms: float) -> None:
         self._entries = entries
-        self._number = -1
-        self._piece: list[bytes] = []
         self._next = next(entries, None)
+        self._number = -1
+        self._piece = b""
         self.opened_ms = opened_ms
         self.timer: Timer | None = None
 
-    def piece(self, number: int) -> list[bytes]:
+    def piece(self, number: int) -> bytes:
         """Raises ``BadInput`` for another than the next one or the latest."""
         if number == self._number + 1:
-            self._number, self._piece, size = number, [], 0
-            while self._next is not None and (not size or size + len(self._next) <= PIECE_BYTES):
-                self._piece.append(self._next)
-                size += len(self._next)
+            entries, size = list[Entry](), 0
+            while (entry := self._next) is not None:
+                size += len(entry.key) + len(entry.value)
+                if entries and (size > PIECE_BYTES or len(entries) == MAX_PAGE_ENTRIES):
+                    break
+                entries.append(entry)
                 self._next = next(self._entries, None)
+            self._number, self._piece = number, encode(entries)
         elif number != self._number:
             raise BadInput(f"piece {number} of a view that is at piece {self._number}")
         return self._piece
@@ -69,24 +71,17 @@ class Views:
                 f"{MAX_VIEWS} backups are read from this node already: try again when one is done"
             )
         number = self._world.random.getrandbits(62)
-        entries = pack_records(self._records(time_ms))
+        frozen = self._store.state.items.table.freeze()
+        entries = (
+            Entry(key, item.value, item.revision, max(0, item.at_ms - time_ms))
+            for key, item in frozen
+            if not 0 < item.at_ms <= time_ms
+        )
         self._views[number] = _View(entries, self._world.clock.monotonic_ms())
         self._used(number)
         return number
 
-    def _records(self, time_ms: int) -> Iterator[bytes]:
-        entries = self._store.state.items.table.freeze()
-
-        def records() -> Iterator[bytes]:
-            for key, item in entries:
-                if not item.at_ms:
-                    yield encode(Entry(key, item.value, item.revision))
-                elif item.at_ms > time_ms:
-                    yield encode(Entry(key, item.value, item.revision, item.at_ms - time_ms))
-
-        return records()
-
-    def read(self, number: int, piece: int) -> tuple[list[bytes], bool]:
+    def read(self, number: int, piece: int) -> tuple[bytes, bool]:
         """A piece of a view, and whether it is the last; raises ``NotFound``."""
         view = self._views.get(number)
         if view is None:

@@ -8,6 +8,7 @@ from node_clients import run_user
 from quorate.base.errors import BadInput, DeadlineExceeded, Fenced, NotFound, TooLarge
 from quorate.base.ids import Address
 from quorate.kv.client import KvClient, bounds_of
+from quorate.kv.core import history
 from quorate.kv.core.commands import Entry, Kind
 from quorate.kv.transaction import Transaction
 from quorate.simulator.cluster import User
@@ -157,15 +158,17 @@ def test_a_watch_tells_every_change_once_and_goes_on_where_it_was() -> None:
     run_user(6, work)
 
 
-def test_a_watch_whose_past_is_forgotten_says_so() -> None:
+def test_a_watch_whose_past_is_forgotten_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "MAX_BYTES", 10_000)
+
     async def work(user: User) -> None:
         kv = user.kv
         busy = await kv.watch("busy", since=0)
         quiet = await kv.watch("quiet")
         waiting = user.world.spawn(quiet.events(60), "quiet watch")
         await user.world.clock.sleep(100)
-        for _ in range(6):  # 8 MiB each: three are remembered
-            await kv.put("busy", LARGE)
+        for _ in range(6):
+            await kv.put("busy", LARGE[:3000])
         with pytest.raises(NotFound, match="is forgotten"):
             await busy.events(5)
         await kv.put("quiet", "1")
