@@ -32,7 +32,11 @@ async def writer(address: str) -> AsyncIterator[Write]:
         file = await asyncio.to_thread(_new, partial_path)
         try:
             with file:
-                yield partial(asyncio.to_thread, file.write)
+
+                async def write(data: bytes) -> None:
+                    await asyncio.to_thread(file.write, data)
+
+                yield write
                 await asyncio.to_thread(_sync, file)
             partial_path.rename(path)
         except BaseException:
