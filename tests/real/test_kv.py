@@ -75,9 +75,8 @@ def test_each_command_does_what_it_says(
     text = {"if": [["value", "n", "9"]], "then": [["put", "t", "1"], ["get", "n"]]}
     done = json.loads(shell("txn", json.dumps(text), "--json"))
     assert done["held"] and done["replies"][1]["value"] == "9"
-    assert (
-        shell("txn", json.dumps(text | {"if": [["absent", "n"]]})) == b"a condition did not hold\n"
-    )
+    text["if"] = [["absent", "n"]]
+    assert shell("txn", json.dumps(text)) == b"a condition did not hold\n"
     assert b"none of put, delete" in shell("txn", '{"then": [["move", "a"]]}', code=2)
     assert shell("ttl", "n") == b"none\n" and 50 < float(shell("ttl", "n", "--set", "60")) < 61
     assert shell("ttl", "n", "--persist") == b"none\n"
