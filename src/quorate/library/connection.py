@@ -129,7 +129,7 @@ def seeds_of(texts: Sequence[str] | None) -> list[Address]:
     for seed in seeds:
         host, _, port = seed.rpartition(":")
         if not host or not port.isdecimal():
-            raise BadInput(f"{seed!r} is no node of a cluster: write --cluster HOST:PORT.")
+            raise BadInput(f"{seed!r} is no node of a cluster: write HOST:PORT.")
     return [Address(seed) for seed in seeds] or DEFAULT_SEEDS
 
 
@@ -140,7 +140,10 @@ def tls_of(
     if ca and cert and key:
         return TlsPaths(Path(ca), Path(cert), Path(key))
     if ca or cert or key:
-        raise BadInput("--tls-ca, --tls-cert and --tls-key belong together: give all three.")
+        raise BadInput(
+            "The authority, certificate and key for TLS (--tls-ca, --tls-cert, --tls-key) belong"
+            " together: give all three."
+        )
     return None
 
 
