@@ -18,8 +18,8 @@ from quorate.kv.core.commands import Entry
 KEY_OVERHEAD_BYTES = 220
 """What a key takes in memory beside its own bytes and its value's, about (bench/kv_memory.py)."""
 
-END_OVERHEAD_BYTES = 100
-"""What its end takes, if it has one, beside the key's bytes once more."""
+END_OVERHEAD_BYTES = 120
+"""What its end takes, if it has one, beside the key's bytes once more (bench/kv_memory.py)."""
 
 SMALL_BYTES = 4096
 """Of key and value together, where it is cheaper to copy them than to look at each."""
