@@ -55,6 +55,12 @@ class BadInput(QuorateError):
     exit_code = 2
 
 
+class TooLarge(BadInput):
+    """What was asked for, or sent, does not fit one frame of its connection."""
+
+    code = "too_large"
+
+
 class BadConfiguration(QuorateError):
     """The configuration, data directory or certificate does not fit."""
 

@@ -156,7 +156,7 @@ async def start_raft(setting: Setting) -> Role:
         **node.server.requests,
         **master.requests,
         **coordinator.requests,
-        **KvServer(node.groups[KV_GROUP], store).requests,
+        **KvServer(world, node.groups[KV_GROUP], store).requests,
         DescribeNode: _describer(setting, node),
         Examine: examiner(world, node, setting.timing, setting.life),
     }
