@@ -138,7 +138,8 @@ def test_a_read_has_no_unknown_outcome(bench: Bench, wire: Wire) -> None:
 
 
 def test_a_full_store_says_what_a_full_redis_says(bench: Bench, wire: Wire) -> None:
-    bench.service.command = lambda *_: [{"code": "store_full", "message": "full"}]  # type: ignore[method-assign]
+    full = {"code": "store_full", "message": "full"}
+    bench.service.command = lambda *_: [full]  # type: ignore[method-assign]
     assert wire.do("SET", "a", 1) == (
         b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
     )
