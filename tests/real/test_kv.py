@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -84,6 +85,14 @@ def test_each_command_does_what_it_says(
     shell("lock", "lock", "--", sys.executable, "-c", held, code=3)
     assert shell("del", "n", "t", "none") == b"2\n"
     assert json.loads(shell("stats", "--json"))["keys"] == 1
+
+
+def test_clients_of_redis_see_the_same_keys(q: BlockingLocalQuorate) -> None:
+    q.kv.put("seen", "by both")
+    with socket.create_connection(("127.0.0.1", q.port), timeout=10) as connection:
+        connection.sendall(b"GET seen\r\n")
+        assert connection.recv(100) == b"$7\r\nby both\r\n"
+    assert q.resp == f"127.0.0.1:{q.port}"
 
 
 def test_a_backup_goes_to_a_file_or_an_address_and_comes_back(

@@ -152,6 +152,14 @@ class DiskFailed(QuorateError):
     exit_code = 12
 
 
+class StoreFull(QuorateError):
+    """The key/value store is at its bound, and what was asked would make it grow; nothing was
+    changed.  Reads, deletes and changes that do not grow go on."""
+
+    code = "store_full"
+    exit_code = 15
+
+
 class ProtocolError(QuorateError):
     """A peer sent what the protocol does not allow; its connection is closed."""
 
