@@ -129,7 +129,8 @@ class Parser:
                     used = self._quickly(data, limit, commands)
                     position += used
                     self.size += used
-                position = self._slowly(buffer, position, limit, commands)
+                if position < len(buffer):
+                    position = self._slowly(buffer, position, limit, commands)
         except Malformed as error:
             self.error = str(error)
             self._args, self._left, self._kept, position = [], 0, 0, len(buffer)
