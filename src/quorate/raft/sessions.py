@@ -93,39 +93,45 @@ _EXPIRED = outcome_of(
 
 
 class _Session(msgspec.Struct, gc=False):
-    session: int
+    """A client's session, which the table has under its number: small, since there are many."""
+
     active_ms: int
     epoch: int
     """Snapshots taken before this object was made: later ones may show it."""
     acknowledged: int = 0
-    digest: int = 0
-    """What the digest of the table has of this session; behind while it is stale."""
-    replies: dict[int, bytes] = {}
+    replies: dict[int, bytes] | None = None
+    """Those that are not acknowledged, if there are any."""
 
     def copy(self, epoch: int) -> "_Session":
-        return msgspec.structs.replace(self, epoch=epoch, replies=self.replies.copy())
+        replies = self.replies.copy() if self.replies is not None else None
+        return _Session(self.active_ms, epoch, self.acknowledged, replies)
 
     def expiry_ms(self) -> int:
         return self.active_ms + SESSION_IDLE_MS
 
-    def settle(self) -> int:
-        """Bring the digest up to date; gives by how much it has grown."""
-        item = encode((self.session, self.active_ms, self.acknowledged))
-        checksums = [
-            (sequence, crc32c(self.replies[sequence])) for sequence in sorted(self.replies)
-        ]
-        before, self.digest = self.digest, stable_hash(item + encode(checksums))
-        return self.digest - before
+    def digest(self, number: int) -> int:
+        item = encode((number, self.active_ms, self.acknowledged))
+        replies = self.replies or {}
+        return stable_hash(item + encode([(n, crc32c(replies[n])) for n in sorted(replies)]))
 
     def confirm(self, acknowledged: int) -> None:
         """The client has the answers up to this number."""
         first, self.acknowledged = self.acknowledged + 1, acknowledged
         replies = self.replies
+        if replies is None:
+            return
         if acknowledged - first < len(replies):
             for sequence in range(first, acknowledged + 1):
                 replies.pop(sequence, None)
         else:
-            self.replies = {s: reply for s, reply in replies.items() if s > acknowledged}
+            replies = {s: reply for s, reply in replies.items() if s > acknowledged}
+        self.replies = replies or None
+
+    def keep(self, sequence: int, reply: bytes) -> None:
+        """For a client that may ask again; nobody does, once the number is acknowledged."""
+        replies = self.replies
+        if replies is not None and sequence in replies:
+            replies[sequence] = reply
 
     def known(self, command: SessionCommand) -> bytes | None:
         """The answer, if the command must not be applied, or ``_APPLYING`` if that is under way;
@@ -135,6 +141,9 @@ class _Session(msgspec.Struct, gc=False):
         sequence, replies = command.sequence, self.replies
         if sequence <= self.acknowledged:
             return _GIVEN_UP
+        if replies is None:
+            self.replies = {sequence: _APPLYING}
+            return None
         reply = replies.get(sequence)
         if reply is not None:
             if reply is not _APPLYING:
@@ -176,8 +185,8 @@ class SessionMachine:
         more was taken from its front."""
         self._table_digest = 0
         """The sum of the sessions' own digests, modulo 2**64, except for those that are stale."""
-        self._stale: dict[int, _Session] = {}
-        """Changed since their digests were made: asking is rare, and changes are not."""
+        self._stale: dict[int, None] = {}
+        """Changed since they were last in that sum: asking is rare, and changes are not."""
         self._decoder = msgspec.msgpack.Decoder(WrappedCommand)
 
     def apply_batch(self, meta: Meta, commands: Sequence[bytes]) -> list[bytes]:
@@ -211,11 +220,10 @@ class SessionMachine:
         applied = self.inner.apply_batch(meta, bodies)
         for (position, session, sequence), reply in zip(fresh, applied, strict=True):
             replies[position] = reply
-            # Unless a later command of the entry said that its client has given it up.
-            if session is not None and sequence > session.acknowledged:
-                session.replies[sequence] = reply
+            if session is not None:
+                session.keep(sequence, reply)
         for position, session, sequence in again:
-            replies[position] = session.replies.get(sequence, _GIVEN_UP)
+            replies[position] = (session.replies or {}).get(sequence, _GIVEN_UP)
         if len(self._stale) > MAX_STALE:
             self._settle()
         return replies
@@ -242,9 +250,10 @@ class SessionMachine:
     def _open(self, meta: Meta, position: int) -> bytes:
         while len(self._sessions) >= MAX_SESSIONS:
             self._drop(next(iter(self._sessions)))
-        session = _Session((meta.index << 16) | position, meta.time_ms, self._epoch)
-        self._sessions[session.session] = self._stale[session.session] = session
-        return outcome_of(session.session)
+        number = (meta.index << 16) | position
+        self._sessions[number] = _Session(meta.time_ms, self._epoch)
+        self._stale[number] = None
+        return outcome_of(number)
 
     def _set_feature_level(self, level: int) -> bytes:
         check(level <= SUPPORTED_FEATURE_LEVEL, f"feature level {level} is newer than this build")
@@ -261,10 +270,13 @@ class SessionMachine:
             sometimes("expired session")
             session = None
         else:
+            if number not in self._stale:
+                self._table_digest -= session.digest(number)
+                self._stale[number] = None
             if session.epoch != self._epoch:
                 session = session.copy(self._epoch)
             del self._sessions[number]
-            self._sessions[number] = self._stale[number] = session
+            self._sessions[number] = session
             session.active_ms = meta.time_ms
         active[number] = session
         return session
@@ -274,32 +286,34 @@ class SessionMachine:
             return
         dropped: list[int] = []
         self._none_expires_before_ms = time_ms + SESSION_IDLE_MS
-        for session in self._sessions.values():
+        for number, session in self._sessions.items():
             if session.expiry_ms() > time_ms or len(dropped) == MAX_DROPPED:
                 self._none_expires_before_ms = session.expiry_ms()
                 break
-            dropped.append(session.session)
+            dropped.append(number)
         for session_id in dropped:
             self._drop(session_id)
 
     def _drop(self, session_id: int) -> None:
         session = self._sessions.pop(session_id)
-        self._stale.pop(session_id, None)
-        self._table_digest -= session.digest
+        if session_id in self._stale:
+            del self._stale[session_id]
+        else:
+            self._table_digest -= session.digest(session_id)
 
     def query(self, request: bytes) -> bytes:
         return self.inner.query(request)
 
     def snapshot(self) -> Iterator[bytes]:
-        sessions = list(self._sessions.values())
+        sessions = list(self._sessions.items())
         self._epoch += 1
         header = _Header(1, len(sessions), self.feature_level)
         inner = self.inner.snapshot()
 
         def stream() -> Iterator[bytes]:
             yield encode(header)
-            for s in sessions:
-                yield encode(_Record(s.session, s.active_ms, s.acknowledged, s.replies))
+            for number, s in sessions:
+                yield encode(_Record(number, s.active_ms, s.acknowledged, s.replies or {}))
             yield from inner
 
         return pack_records(stream())
@@ -315,10 +329,11 @@ class SessionMachine:
             record: _Record = next_record(records, _Record)
             if record.session in sessions:
                 raise CorruptData("a session stands twice in a snapshot; fetch it again")
-            session = _Session(record.session, record.active_ms, self._epoch)
-            session.acknowledged, session.replies = record.acknowledged, record.replies
+            session = _Session(
+                record.active_ms, self._epoch, record.acknowledged, record.replies or None
+            )
             sessions[record.session] = session
-            digest += session.settle()
+            digest += session.digest(record.session)
             work += 1 + len(record.replies)
             if work >= RECORDS_PER_PAUSE:
                 work = 0
@@ -334,8 +349,8 @@ class SessionMachine:
 
     def _settle(self) -> None:
         """Bring the digest of the table up to date."""
-        for session in self._stale.values():
-            self._table_digest += session.settle()
+        for number in self._stale:
+            self._table_digest += self._sessions[number].digest(number)
         self._stale.clear()
 
     def next_deadline_ms(self) -> int | None:

@@ -1,18 +1,22 @@
 """The session wrapper around a machine that counts: exactly once, and nothing else."""
 
+import gc
+import tracemalloc
+
 import pytest
-from session_bench import Bench, Read, add
+from session_bench import Bench, Counter, Read, add
 
 from quorate.base.check import Bug
 from quorate.base.codec import encode, result_of
 from quorate.base.errors import BadInput, CorruptData, Maybe, Overloaded, SessionExpired
-from quorate.base.machine import restore_all
+from quorate.base.machine import Meta, restore_all
 from quorate.raft import sessions
 from quorate.raft.sessions import (
     MAX_COMMAND_BYTES,
     MAX_OUTSTANDING,
     SESSION_IDLE_MS,
     OpenSession,
+    SessionMachine,
     SetFeatureLevel,
     admit,
     wrap,
@@ -345,3 +349,18 @@ def test_a_snapshot_that_is_cut_short_or_damaged_is_refused() -> None:
             restore_all(Bench().machine, [stream[:end]])
     with pytest.raises(CorruptData):
         restore_all(Bench().machine, [pieces[1], *pieces])
+
+
+def test_a_session_takes_at_most_200_bytes_beside_its_unacknowledged_answers() -> None:
+    machine, count = SessionMachine(Counter()), 20_000
+    opening = [encode(OpenSession())] * 500
+    tracemalloc.start()
+    try:
+        for index in range(1, count // 500 + 1):
+            machine.apply_batch(Meta(index, 1, 1000 + index), opening)
+        machine.digest()
+        gc.collect()
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert size / count <= 200
