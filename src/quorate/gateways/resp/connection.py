@@ -218,8 +218,8 @@ class RespConnection(Client):
         self._parser.feed(data)
         if not self._is_busy:
             self._go_on()
-        must_wait = self._is_busy or self._stall is not None
-        if must_wait and not self.is_closed and not self._is_paused and self._parser.held_bytes() > MAX_WAITING_BYTES:
+        must_wait = (self._is_busy or self._stall is not None) and not self.is_closed
+        if must_wait and not self._is_paused and self._parser.held_bytes() > MAX_WAITING_BYTES:
             self._is_paused = True
             self._transport.pause_reading()
 
@@ -454,7 +454,10 @@ class RespConnection(Client):
             slot = slots[place]
             if isinstance(slot, tuple):
                 operation: Any = slot[0]
-                slot = slot[1](look(operation), self)
+                try:
+                    slot = slot[1](look(operation), self)
+                except QuorateError as error:
+                    slot = refused(error.code, error.message)
             out.append(slot)
             size += len(slot)
             if size > WRITE_BYTES:

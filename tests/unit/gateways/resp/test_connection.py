@@ -333,3 +333,11 @@ def test_connections_have_numbers_and_are_listed(bench: Bench) -> None:
     assert first.do("CLIENT", "LIST", "ID", 2, 9).count(b"id=") == 1
     second.connection.closed()
     assert first.do("CLIENT", "LIST").count(b"id=") == 1
+
+
+def test_an_answer_that_is_too_large_is_refused_alone(bench: Bench, wire: Wire) -> None:
+    wire.do("SET", "large", b"x" * 8_000_000)
+    for count in (9, 20):
+        answer = wire.send(command("MGET", *["large"] * count) + command("PING"))
+        assert answer.startswith(b"-ERR ") and answer.endswith(b"\r\n+PONG\r\n")
+        assert b"ask for fewer" in answer
