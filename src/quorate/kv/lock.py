@@ -173,7 +173,7 @@ class Lock:
         if self._has_cancelled and holder is not None:
             if kind is not asyncio.CancelledError:
                 with suppress(asyncio.CancelledError):  # ours, which has not been seen yet
-                    await asyncio.sleep(0)
+                    await self._world.clock.sleep(0)
             elif holder.uncancel() > self._cancelling:
                 return  # somebody else wants it to end, too
             else:
