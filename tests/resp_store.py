@@ -211,7 +211,7 @@ def open_door(
             found.update(port=door.port, service=service, loop=loop, stop=stop, door=door)
             ready.set()
             await stop.wait()
-            door.close()
+            await door.close()
             await close_world(world)
 
     thread = threading.Thread(target=lambda: run(main))

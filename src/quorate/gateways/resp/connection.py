@@ -475,14 +475,14 @@ class RespConnection(Client):
         """The answers of a batch; ``replies`` are those of its operations."""
         answers = []
         for slot in slots:
-            if isinstance(slot, bytes):
+            if type(slot) is tuple:
+                reply = next(replies)
+                if type(reply) is dict:  # a Refusal: no other reply is a map
+                    answers.append(refused(reply["code"], reply["message"]))
+                else:
+                    answers.append(slot[1](reply, self))
+            elif isinstance(slot, bytes):
                 answers.append(slot)
-                continue
-            reply = next(replies)
-            if type(reply) is dict:  # a Refusal: no other reply is a map
-                answers.append(refused(reply["code"], reply["message"]))
-            else:
-                answers.append(slot[1](reply, self))
         return answers
 
     def _write(self, data: bytes) -> None:
