@@ -12,7 +12,7 @@ if each length that it announces is that of the line that follows: then no line 
 value.  Many commands of one shape, as pipelines have them, are checked column by column.  What is
 not so, values with line ends above all, goes byte by byte (``_slowly``).
 
-``hiredis.Reader`` takes 0.2 to 0.4 µs a command less; but it makes a list as long as any header says
+``hiredis.Reader`` takes 0.2 to 0.4 µs a command less; but it makes a list as long as a header says
 (``*4000000000``), nests, and does not tell where it stands, so its input would have to be looked at
 before it sees it.  That look, a search for each sort of header, costs what would be gained.
 """
