@@ -32,6 +32,7 @@ from quorate.kv.core.commands import (
 from quorate.kv.core.store import Store
 from quorate.runtime.ports import World
 from quorate.runtime.real.loop import run
+from quorate.runtime.real.tls import TlsPaths
 from quorate.runtime.real.world import close_world, real_world
 
 
@@ -186,7 +187,9 @@ class Bench:
 
 
 @contextmanager
-def open_door(settings: RespSettings | None = None) -> Iterator[tuple[int, LocalService]]:
+def open_door(
+    settings: RespSettings | None = None, tls: TlsPaths | None = None
+) -> Iterator[tuple[int, LocalService]]:
     """A door on a real socket, its loop in a thread: its port, and the store behind it."""
     ready = threading.Event()
     found: dict[str, Any] = {}
@@ -201,7 +204,7 @@ def open_door(settings: RespSettings | None = None) -> Iterator[tuple[int, Local
                 world,
                 service,
                 Address("127.0.0.1:0"),
-                None,
+                tls,
                 settings or RespSettings(),  # type: ignore[arg-type]
             )
             stop = asyncio.Event()

@@ -218,7 +218,7 @@ class RespConnection(Client):
         self._parser.feed(data)
         if not self._is_busy:
             self._go_on()
-        must_wait = self._is_busy or self._stall is not None
+        must_wait = (self._is_busy or self._stall is not None) and not self.is_closed
         if must_wait and not self._is_paused and self._parser.held_bytes() > MAX_WAITING_BYTES:
             self._is_paused = True
             self._transport.pause_reading()
@@ -263,6 +263,7 @@ class RespConnection(Client):
         self.gateway.held_bytes -= self._held
         self._held = 0
         self._commands, self._slots, self.transaction = [], [], None
+        self._wait_to_read = None
         self._parser = Parser()
         self.gateway.forget(self)
 
@@ -287,7 +288,7 @@ class RespConnection(Client):
             self._is_running = False
         if not self.is_closed:
             self._count_held()
-            if self._is_paused and not self._is_busy and self._stall is None:
+            if not self.is_closed and self._is_paused and not self._is_busy and self._stall is None:
                 self._is_paused = False
                 self._transport.resume_reading()
 
@@ -372,14 +373,14 @@ class RespConnection(Client):
             slots = slots[: self._affordable(slots)]
         self._at = start + len(slots)
         self.gateway.commands += len(slots)
-        self._slots = slots
         if not work:
             self._write(b"".join(self.shown(slots, iter(()))))
-        elif work & CHANGES:
-            self._is_busy = True
+            return
+        self._is_busy = True
+        self._slots = slots
+        if work & CHANGES:
             self._change(slots)
         else:
-            self._is_busy = True
             self._place = 0
             if self.reads_locally:
                 self._read_on()
@@ -453,7 +454,10 @@ class RespConnection(Client):
             slot = slots[place]
             if isinstance(slot, tuple):
                 operation: Any = slot[0]
-                slot = slot[1](look(operation), self)
+                try:
+                    slot = slot[1](look(operation), self)
+                except QuorateError as error:
+                    slot = refused(error.code, error.message)
             out.append(slot)
             size += len(slot)
             if size > WRITE_BYTES:
@@ -471,14 +475,14 @@ class RespConnection(Client):
         """The answers of a batch; ``replies`` are those of its operations."""
         answers = []
         for slot in slots:
-            if isinstance(slot, bytes):
+            if type(slot) is tuple:
+                reply = next(replies)
+                if type(reply) is dict:  # a Refusal: no other reply is a map
+                    answers.append(refused(reply["code"], reply["message"]))
+                else:
+                    answers.append(slot[1](reply, self))
+            elif isinstance(slot, bytes):
                 answers.append(slot)
-                continue
-            reply = next(replies)
-            if type(reply) is dict:  # a Refusal: no other reply is a map
-                answers.append(refused(reply["code"], reply["message"]))
-            else:
-                answers.append(slot[1](reply, self))
         return answers
 
     def _write(self, data: bytes) -> None:

@@ -44,7 +44,6 @@ class RespDoor:
             self._server.close()
         for connection in list(self.gateway.connections.values()):
             connection.drop()
-        await asyncio.sleep(0)  # the transports are gone in the next turn
 
 
 async def start_resp(

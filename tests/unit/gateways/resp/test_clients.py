@@ -6,10 +6,12 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
+from real.test_rpc_tls import make_authority, make_paths
 from redis.lock import Lock
 from resp_store import Bench, LocalService, open_door
 
@@ -258,6 +260,21 @@ def test_a_client_that_reads_nothing_does_not_make_the_node_grow(
             unsent = int(client.info("memory")["client_unsent_bytes"])
             assert unsent < 3_000_000
         assert client.ping()
+
+
+def test_over_tls_who_has_no_certificate_of_the_cluster_gets_no_answer(tmp_path: Path) -> None:
+    authority = make_authority("cluster")
+    own = make_paths(tmp_path, "n1", authority, authority)
+    theirs = make_paths(tmp_path, "other", make_authority("other"), authority)
+    with open_door(tls=own) as (port, _):
+        options: dict[str, Any] = {"port": port, "ssl": True, "ssl_ca_certs": str(own.ca)}
+        options |= {"ssl_check_hostname": False, "retry": None}
+        with redis.Redis(**options, ssl_certfile=str(own.cert), ssl_keyfile=str(own.key)) as client:
+            client.set("a", b"x" * 1_000_000)
+            assert client.strlen("a") == 1_000_000
+        for files in ({}, {"ssl_certfile": str(theirs.cert), "ssl_keyfile": str(theirs.key)}):
+            with pytest.raises(redis.ConnectionError), redis.Redis(**options, **files) as client:
+                client.get("a")
 
 
 def test_off_loopback_the_door_needs_tls() -> None:

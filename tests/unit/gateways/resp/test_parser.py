@@ -40,7 +40,7 @@ arguments = st.one_of(
 commands_sent = st.lists(st.lists(arguments, min_size=1, max_size=6), max_size=30)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(commands_sent, st.integers(0, 1 << 32))
 def test_what_is_sent_is_found_however_it_is_cut(sent: list[list[bytes]], seed: int) -> None:
     wire = b"".join(command(*words) for words in sent)
@@ -53,7 +53,7 @@ def test_what_is_sent_is_found_however_it_is_cut(sent: list[list[bytes]], seed: 
     assert parsed(wire) == (sent, "")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.sampled_from(
