@@ -11,6 +11,7 @@ from rich.filesize import decimal
 from quorate.base.ids import GROUP_NAMES
 from quorate.cli.connection import Cluster, with_cluster
 from quorate.cli.output import JsonOption, print_json, print_line, print_table
+from quorate.kv.core.commands import Statistics
 from quorate.node.messages import NodeDescription
 from quorate.raft.messages import GroupStatus
 
@@ -63,10 +64,11 @@ async def _ask(cluster: Cluster) -> dict[str, Any]:
 
 def _node(description: NodeDescription | None) -> dict[str, Any]:
     if description is None:
-        return {"version": None, "groups": [], "processes": []}
+        return {"version": None, "groups": [], "store": None, "processes": []}
     return {
         "version": description.version,
         "groups": [_group(group) for group in description.groups],
+        "store": _store(description.store),
         "processes": [
             {
                 "role": process.role,
@@ -90,11 +92,22 @@ def _group(group: GroupStatus) -> dict[str, Any]:
     }
 
 
+def _store(store: Statistics | None) -> dict[str, Any] | None:
+    if store is None:
+        return None
+    return {
+        "keys": store.keys,
+        "bytes": store.bytes,
+        "max_bytes": store.max_bytes,
+        "restricted": store.restricted,
+    }
+
+
 def _show(found: dict[str, Any]) -> None:
     print_line(f"cluster {found['cluster']}")
     for sentence in _troubles(found):
         print_line(sentence)
-    tables = (_nodes, _memory, _replicas, _chunkservers, _workers)
+    tables = (_nodes, _memory, _replicas, _stores, _chunkservers, _workers)
     for head, rows in (table(found) for table in tables):
         print_line("")
         print_table(head, rows)
@@ -145,6 +158,18 @@ def _replicas(found: dict[str, Any]) -> Shown:
             term = str(group["term"])
             rows.append((group["group"], node["name"], group["role"], term, applied))
     return ("GROUP", "NODE", "ROLE", "TERM", "APPLIED"), sorted(rows)
+
+
+def _stores(found: dict[str, Any]) -> Shown:
+    """The keys and values, as each replica has them."""
+    rows: list[tuple[str, ...]] = []
+    for node in found["nodes"]:
+        store = node["store"]
+        if store is not None:
+            bound = decimal(store["max_bytes"]) if store["max_bytes"] else "none"
+            state = store["restricted"] or "open"
+            rows.append((node["name"], str(store["keys"]), decimal(store["bytes"]), bound, state))
+    return ("STORE", "KEYS", "SIZE", "BOUND", "STATE"), rows
 
 
 def _chunkservers(found: dict[str, Any]) -> Shown:

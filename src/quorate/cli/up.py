@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import signal
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from quorate.node.bootstrap import new_cluster_id
 from quorate.node.config import load
 from quorate.node.local_cluster import MAX_NODES, LocalCluster
 from quorate.node.reports import Ready, RunningProcess
+from quorate.node.sizes import size_of
 from quorate.node.supervisor import run_node
 from quorate.runtime.ports import World
 from quorate.runtime.real.loop import run
@@ -25,6 +27,13 @@ from quorate.runtime.real.loop import run
 ConfigFile = Annotated[
     Path, typer.Option("--config", metavar="FILE", help="The machine's configuration (TOML).")
 ]
+
+
+class Store(StrEnum):
+    """Where the keys are kept."""
+
+    MEMORY = "memory"
+    DISK = "disk"
 
 
 def up(
@@ -37,12 +46,24 @@ def up(
     port: Annotated[
         int | None, typer.Option(min=1, max=65000, help="First port; default 7400.")
     ] = None,
+    store: Annotated[
+        Store | None, typer.Option(help="Where keys are kept; disk: more than fits into memory.")
+    ] = None,
+    max_bytes: Annotated[
+        str, typer.Option(metavar="SIZE", help="Of the key/value store, such as 2GB.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run a local cluster of real nodes until Ctrl-C."""
 
+    where = store.value if store is not None else None
+    bound = size_of(max_bytes) if max_bytes else None
+
     async def main(world: World) -> None:
-        await _up(LocalCluster(world, directory, nodes, port, say=print_error), as_json)
+        cluster = LocalCluster(
+            world, directory, nodes, port, print_error, store=where, max_bytes=bound
+        )
+        await _up(cluster, as_json)
 
     run_in_world(main)
 

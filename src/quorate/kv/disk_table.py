@@ -10,16 +10,20 @@ Rules:
   last view does.  The next change makes a new one.
 * What a put costs most is reading what was there.  Bloom filters answer for keys that are new, and
   what an operation has just looked at is not read again by its write.
-* An error of the disk is no reply: it is RocksDB's own exception, and stops the replica before it
-  parts from the others.  ``Limit.restricted`` is there so that it does not come so far.
+* An error of the disk is no reply, which would make this replica part from the others: it ends the
+  process (``stop``), with the sentence of a ``DiskFull`` or ``DiskFailed``.  ``Limit.restricted``
+  is there so that it does not come so far.
+* Nobody waits for RocksDB to write or to merge its files: who changes a table is the loop of its
+  process.  (With its usual limits the loop stood still for up to 1.6 s.)
 
 In memory stay the index of ends (136 bytes for a key of 16 that has one, bench/kv_memory.py; none
 for others), the history (32 MiB), the batch, and ``memory_bytes`` of RocksDB.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from struct import Struct
-from typing import Any
+from typing import Any, TypeAlias
 
 from rocksdict import (
     BlockBasedOptions,
@@ -32,6 +36,7 @@ from rocksdict import (
     WriteOptions,
 )
 
+from quorate.base.errors import DiskFailed, DiskFull, QuorateError
 from quorate.kv.core.commands import Entry
 
 BATCH_ENTRIES = 512
@@ -41,17 +46,27 @@ MEMORY_BYTES = 256 << 20
 BLOOM_BITS = 10
 """A key: one look at a disk in a hundred is for nothing."""
 OPEN_FILES = 512
+MAX_BUFFERS = 32
+"""Of changes that are not on the disk yet; more than the memory for them allows, which makes
+RocksDB write them, and does not make anybody wait."""
+NEVER = 1 << 20
+Stop: TypeAlias = Callable[[QuorateError], object]
 _HEAD = Struct(">QQ")
 
 
 class DiskTables:
     """The folder that holds the tables of one store; calling it makes an empty table."""
 
-    def __init__(self, folder: str, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self, folder: str, memory_bytes: int = MEMORY_BYTES, stop: Stop | None = None
+    ) -> None:
+        """``stop`` ends the process; without one, RocksDB's own exceptions come out."""
         self._options = _options(memory_bytes)
         self._folder = folder
-        Rdict.destroy(folder, self._options)
-        self._base = Rdict(folder, self._options)
+        self._stop = stop
+        with self.failing():
+            Rdict.destroy(folder, self._options)
+            self._base = Rdict(folder, self._options)
         self._last = 0
         unlogged: Any = WriteOptions()  # rocksdict's stub takes the property for a method
         unlogged.disable_wal = True
@@ -60,15 +75,27 @@ class DiskTables:
     def __call__(self) -> "DiskTable":
         return DiskTable(self)
 
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Around whatever may fail because the disk does."""
+        try:
+            yield
+        except Exception as error:  # rocksdict has no class for what RocksDB says
+            if self._stop is not None:
+                self._stop(failure(self._folder, error))
+            raise
+
     def family(self) -> tuple[str, Rdict]:
         """A new, empty one."""
         self._last += 1
         name = f"table-{self._last}"
-        return name, self._base.create_column_family(name, self._options)
+        with self.failing():
+            return name, self._base.create_column_family(name, self._options)
 
     def drop(self, name: str) -> None:
         """Nobody will change it any more; views of it stay."""
-        self._base.drop_column_family(name)
+        with self.failing():
+            self._base.drop_column_family(name)
 
     def write(self, name: str, changes: dict[bytes, Entry | None]) -> None:
         """All of them at once; ``None`` deletes."""
@@ -79,7 +106,23 @@ class DiskTables:
                 batch.delete(key)
             else:
                 batch.put(key, _HEAD.pack(entry.revision, entry.at_ms) + entry.value)
-        self._base.write(batch, self._unlogged)
+        with self.failing():
+            self._base.write(batch, self._unlogged)
+
+    def read(self, family: Rdict, key: bytes) -> bytes | None:
+        """What is there."""
+        try:  # not ``failing``: this is what costs most
+            found: bytes | None = family.get(key)
+            return found
+        except Exception:
+            with self.failing():
+                raise
+
+    def entries(self, found: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, Entry]]:
+        """Of a view."""
+        with self.failing():
+            for key, data in found:
+                yield key, _entry(key, data)
 
     def close(self) -> None:
         """Nothing of it is used any more."""
@@ -107,7 +150,7 @@ class DiskTable:
             return self._changes[key]
         if self._read[0] == key and self._read[1] is not None:
             return self._read[1]
-        found = self._family.get(key) if self._family is not None else None
+        found = self._tables.read(self._family, key) if self._family is not None else None
         entry = _entry(key, found) if found is not None else None
         self._read = (key, entry)
         return entry
@@ -147,7 +190,7 @@ class DiskTable:
         if self._family is None:
             return iter(())
         found: Any = self._family.items(from_key=start) if start else self._family.items()
-        return ((key, _entry(key, data)) for key, data in found)
+        return self._tables.entries(found)
 
     def freeze(self) -> Iterator[tuple[bytes, Entry]]:
         return self.items()
@@ -166,6 +209,16 @@ def _entry(key: bytes, data: bytes) -> Entry:
     return Entry(key, data[_HEAD.size :], revision, at_ms)
 
 
+def failure(folder: str, error: Exception) -> QuorateError:
+    """What RocksDB's ``error`` is to a user."""
+    if "No space left" in str(error) or "NoSpace" in str(error):
+        return DiskFull(
+            f"no space is left on the disk for the tables in {folder}; free some or give the node"
+            " a larger disk"
+        )
+    return DiskFailed(f"the disk failed the tables in {folder}: {str(error)[:300]}")
+
+
 def _options(memory_bytes: int) -> Options:
     blocks = BlockBasedOptions()
     blocks.set_block_cache(Cache(memory_bytes * 2 // 3))
@@ -174,10 +227,16 @@ def _options(memory_bytes: int) -> Options:
     blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
     options = Options(raw_mode=True)
     options.set_block_based_table_factory(blocks)
-    options.set_write_buffer_manager(WriteBufferManager(memory_bytes // 3, True))
-    options.set_write_buffer_size(memory_bytes // 12)
-    options.set_max_write_buffer_number(3)
-    options.set_max_background_jobs(2)
+    # Whoever writes is the loop of the process: it must never be made to wait for a flush or a
+    # compaction.  What comes is bounded by the log, which is slower than both.
+    options.set_write_buffer_manager(WriteBufferManager(memory_bytes // 3, False))
+    options.set_write_buffer_size(memory_bytes // 24)
+    options.set_max_write_buffer_number(MAX_BUFFERS)
+    options.set_level_zero_slowdown_writes_trigger(NEVER)
+    options.set_level_zero_stop_writes_trigger(NEVER)
+    options.set_soft_pending_compaction_bytes_limit(0)
+    options.set_hard_pending_compaction_bytes_limit(0)
+    options.set_max_background_jobs(4)
     options.set_max_open_files(OPEN_FILES)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_keep_log_file_num(2)

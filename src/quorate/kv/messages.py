@@ -6,6 +6,7 @@ happen, or is too much for one answer, has a request of its own.
 
 from quorate.base.codec import Reply, Request
 from quorate.kv.core.commands import Changed
+from quorate.kv.core.room import Room
 
 
 class Watch(Request[Changed], tag="kv.watch.1"):
@@ -59,3 +60,7 @@ class CloseView(Request[None], tag="kv.close_view.1"):
     """Nobody will read it any more."""
 
     view: int
+
+
+class AskRoom(Request[Room], tag="kv.room.1"):
+    """How much room a machine has for the store; its group's leader asks."""

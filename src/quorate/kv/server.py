@@ -44,6 +44,11 @@ class KvServer:
             CloseView: self._close_view,
         }
 
+    @property
+    def watches(self) -> int:
+        """Those that wait now."""
+        return self._watches.count
+
     async def _watch(self, request: Watch, call: Call) -> Changed:
         clock, since = self._world.clock, request.since
         until_ms = clock.monotonic_ms() + WAIT_SHARE * call.remaining_ms

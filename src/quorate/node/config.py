@@ -34,6 +34,9 @@
     [kv]
     password = ""                          # what Redis clients must give; default: none
     max_clients = 20000
+    store = "memory"                       # or "disk": data beyond memory, in data_dir/tables
+    max_bytes = "2GB"                      # the store may take here; 0: no bound; default: 30 %
+                                           # of the memory, and on a disk what is there
 
 Every mistake is one ``BadConfiguration`` that names the file and the key.
 """
@@ -48,6 +51,7 @@ import msgspec
 
 from quorate.base.errors import BadConfiguration, BadInput
 from quorate.base.ids import Address
+from quorate.node.sizes import size_of, store_share
 from quorate.raft.core.configuration import NAME
 from quorate.raft.core.settings import Timing
 from quorate.runtime.real.network import is_loopback, split_address
@@ -59,6 +63,7 @@ MAX_ELECTION_TIMEOUT_MS = 3_600_000
 MAX_PORT = 65_535
 DEFAULTED = ("metrics", "resp")
 """Addresses that a file need not give."""
+STORES = ("memory", "disk")
 NAME_RULE = "use letters, digits, '.', '_' and '-'"
 
 
@@ -101,6 +106,17 @@ class KvSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password: str = ""
     """That Redis clients must give; empty: none."""
     max_clients: int = 20_000
+    store: str = "memory"
+    """Where the keys are kept; one of ``STORES``."""
+    max_bytes: int | str | None = None
+    """The store may take here, as ``node/sizes.py`` reads it; ``None``: see there."""
+
+    @property
+    def bound_bytes(self) -> int:
+        """What is in force; 0: no bound."""
+        if self.max_bytes is None:
+            return 0 if self.store == "disk" else store_share()
+        return size_of(self.max_bytes)
 
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,6 +145,11 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.tls is None:
             return None
         return TlsPaths(Path(self.tls.ca), Path(self.tls.cert), Path(self.tls.key))
+
+    @property
+    def tables_path(self) -> Path:
+        """Where a store on the disk keeps its keys."""
+        return self.data_path / "tables"
 
     def role_addresses(self) -> dict[str, Address]:
         """Each role of a machine, and where its process listens."""
@@ -215,6 +236,12 @@ def _check(path: Path, config: NodeConfig) -> None:
         refuse("worker.tasks", f"must be 1 to {MAX_TASKS}")
     if not 1 <= config.kv.max_clients <= MAX_CLIENTS:
         refuse("kv.max_clients", f"must be 1 to {MAX_CLIENTS}")
+    if config.kv.store not in STORES:
+        refuse("kv.store", f"{config.kv.store!r} is not one of {', '.join(STORES)}")
+    try:
+        size_of(config.kv.max_bytes or 0)
+    except BadInput as error:
+        refuse("kv.max_bytes", f"does not fit: {error.message}")
     times = config.raft
     if times.heartbeat_interval_ms < 1:
         refuse("raft.heartbeat_interval_ms", "must be at least 1")

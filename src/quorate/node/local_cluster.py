@@ -32,6 +32,7 @@ from quorate.node.lock import FileLock
 from quorate.node.logfile import LogFile
 from quorate.node.messages import DescribeNode, NodeDescription
 from quorate.node.reports import Ready, RunningProcess
+from quorate.node.sizes import store_share
 from quorate.raft.messages import GroupStatus
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
@@ -65,7 +66,10 @@ resp = "127.0.0.1:{resp_port}"
 
 [worker]
 tasks = {tasks}
-"""
+
+[kv]
+store = "{store}"
+{max_bytes}"""
 _MEMBER_TOML = """
 [[nodes]]
 name = "{name}"
@@ -80,6 +84,10 @@ class ClusterRecord(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     port: int
     bootstrapped: bool
+    store: str = "memory"
+    """Where the nodes keep their keys."""
+    max_bytes: int | None = None
+    """Of the store; ``None``: the usual."""
 
 
 class LocalNode:
@@ -126,8 +134,11 @@ class LocalCluster:
         port: int | None = None,
         say: Callable[[str], None] = lambda sentence: None,
         tasks: int | None = None,
+        store: str | None = None,
+        max_bytes: int | None = None,
     ) -> None:
-        """``nodes`` and ``port`` default to what the directory holds, or 3 and 7400.
+        """``nodes``, ``port``, ``store`` and ``max_bytes`` default to what the directory holds, or
+        3, 7400, "memory", and each node's share of the memory.
 
         ``say`` hears what a person should; ``tasks`` is how many map and reduce tasks a node runs
         at once, by default its share of the cores.
@@ -139,6 +150,8 @@ class LocalCluster:
         self._port = port
         self._say = say
         self._tasks = tasks
+        self._store = store
+        self._max_bytes = max_bytes
         self._lock: FileLock | None = None
         self._watchers: list[asyncio.Task[None]] = []
         self.nodes: dict[str, LocalNode] = {}
@@ -345,16 +358,18 @@ class LocalCluster:
                 f"{self.directory} holds a cluster of {len(record.names)} nodes, not of"
                 f" {self._wanted}: leave --nodes out, or name another directory with --dir."
             )
-        elif self._port not in (None, record.port):
-            record = msgspec.structs.replace(record, port=self._port)
-            await write_record(disk, CLUSTER_FILE, record)
-        return record
+        chosen = {"port": self._port, "store": self._store, "max_bytes": self._max_bytes}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        changed: ClusterRecord = msgspec.structs.replace(record, **given)
+        if changed != record:
+            await write_record(disk, CLUSTER_FILE, changed)
+        return changed
 
     async def _prepare_node(self, node: LocalNode, record: ClusterRecord) -> None:
         if not record.bootstrapped:
             await asyncio.to_thread(shutil.rmtree, node.data_dir, ignore_errors=True)
         node.directory.mkdir(exist_ok=True)
-        self._write_config(node)
+        self._write_config(node, record)
         if not record.bootstrapped:
             await bootstrap(load(node.config_file), record.cluster)
             return
@@ -367,7 +382,10 @@ class LocalCluster:
                 f" {self.directory} to {record.cluster}: one of them was copied or mistaken."
             )
 
-    def _write_config(self, node: LocalNode) -> None:
+    def _write_config(self, node: LocalNode, record: ClusterRecord) -> None:
+        max_bytes = record.max_bytes
+        if max_bytes is None and record.store == "memory":
+            max_bytes = store_share(len(self.nodes))
         text = _NODE_TOML.format(
             name=node.name,
             port=node.port,
@@ -376,6 +394,8 @@ class LocalCluster:
             metrics_port=node.port + 3,
             resp_port=node.port + 4,
             tasks=self._tasks or max(1, (os.cpu_count() or 1) // len(self.nodes)),
+            store=record.store,
+            max_bytes="" if max_bytes is None else f"max_bytes = {max_bytes}\n",
         )
         for member in self.nodes.values():
             text += _MEMBER_TOML.format(name=member.name, port=member.port)

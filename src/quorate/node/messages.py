@@ -6,6 +6,8 @@ from quorate.base.codec import Reply, Request
 from quorate.base.histogram import Histogram
 from quorate.base.ids import Address, ClusterId, NodeId
 from quorate.gfs.messages import ChunkserverFigures
+from quorate.kv.core.commands import Statistics
+from quorate.kv.figures import KvFigures
 from quorate.mapreduce.messages import WorkerFigures
 from quorate.node.reports import RunningProcess
 from quorate.raft.core.settings import Timing
@@ -38,6 +40,8 @@ class NodeDescription(Reply):
     """As its supervisor last wrote them down."""
     founders: list[NodeEntry] = msgspec.field(default_factory=list)
     """The machines that founded the cluster, and where they are or were."""
+    store: Statistics | None = None
+    """The key/value store, as the replica here has it."""
 
 
 class DescribeNode(Request[NodeDescription], tag="node.describe.1"):
@@ -72,6 +76,7 @@ class ProcessFigures(Reply):
     loop_lag_ms: Histogram
     """How late the event loop was when it was to be woken."""
     system: RaftFigures | ChunkserverFigures | WorkerFigures
+    kv: KvFigures | None = None
 
 
 class AskFigures(Request[ProcessFigures], tag="node.figures.1"):

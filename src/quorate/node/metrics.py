@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 from quorate.base.histogram import Histogram
 from quorate.base.ids import GROUP_NAMES
 from quorate.gfs.messages import ChunkserverFigures
+from quorate.kv.figures import DoorFigures, KvFigures
 from quorate.mapreduce.messages import WorkerFigures
 from quorate.node.messages import ProcessFigures
 from quorate.node.operating_system import ProcessUse
@@ -193,6 +194,37 @@ _WORKER: tuple[_Row[WorkerFigures], ...] = (
     ),
 )
 
+_KV: tuple[_Row[KvFigures], ...] = (
+    _Row("quorate_kv_keys", "Keys of the store, as the replica has it.", lambda k: k.store.keys),
+    _Row(
+        "quorate_kv_bytes",
+        "What keys, values and their index, uploads and history take, about.",
+        lambda k: k.store.bytes,
+    ),
+    _Row("quorate_kv_max_bytes", "What they may take; 0: no bound.", lambda k: k.store.max_bytes),
+    _Row(
+        "quorate_kv_restricted",
+        "1 if nothing may grow because a disk is full.",
+        lambda k: bool(k.store.restricted),
+    ),
+    _Row("quorate_kv_watches", "Watches that wait.", lambda k: k.watches),
+)
+
+_RESP: tuple[_Row[DoorFigures], ...] = (
+    _Row("quorate_resp_connections", "Connections of Redis clients.", lambda d: d.connections),
+    _Row(
+        "quorate_resp_connections_refused_total",
+        "Connections refused because there were too many.",
+        lambda d: d.refused,
+    ),
+    _Row("quorate_resp_commands_total", "Commands of Redis clients.", lambda d: d.commands),
+    _Row(
+        "quorate_resp_maybe_answers_total",
+        "Answers of MAYBE: the outcome could not be known.",
+        lambda d: d.maybe_answers,
+    ),
+)
+
 _ANSWERING: tuple[_Row[ProcessFigures], ...] = (
     _Row("quorate_rpc_calls_total", "Calls that came, refused ones too.", lambda p: p.rpc.calls),
     _Row(
@@ -268,6 +300,10 @@ def families(node: SeenNode) -> Iterator[Metric]:
     lags = [(labels, figures.loop_lag_ms) for labels, figures in answers]
     yield from _metrics(_LAG, [({"role": "supervisor"}, node.supervisor_lag_ms), *lags])
     for _, figures in answers:
+        if figures.kv is not None:
+            yield from _metrics(_KV, [({}, figures.kv)])
+            doors = [figures.kv.door] if figures.kv.door is not None else []
+            yield from _metrics(_RESP, [({}, door) for door in doors])
         match figures.system:
             case RaftFigures():
                 yield from _of_raft(figures.system)

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -16,10 +17,11 @@ from typing import NoReturn
 import msgspec
 
 from quorate.base.codec import UNREADABLE
-from quorate.base.errors import QuorateError
+from quorate.base.errors import BadConfiguration, QuorateError
 from quorate.base.ids import Address
 from quorate.gateways.resp.door import start_resp
 from quorate.gateways.resp.gateway import RespSettings
+from quorate.kv.core.items import Table
 from quorate.kv.service import KvService
 from quorate.node.config import NodeConfig, load
 from quorate.node.examination import life
@@ -89,9 +91,23 @@ def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str)
         timing=config.raft,
         tasks=config.worker.tasks,
         life=life(config.role_addresses()[role], config.data_path),
+        max_store_bytes=config.kv.bound_bytes,
+        make_table=_tables(config) if role == "raft" and config.kv.store == "disk" else None,
         gateway=partial(_open_gateway, world, config),
         processes=lambda: _read_processes(config.data_path / PROCESSES_FILE),
     )
+
+
+def _tables(config: NodeConfig) -> Callable[[], Table]:
+    """For a store on the disk; raises ``BadConfiguration`` if that is not installed."""
+    try:
+        from quorate.kv.disk_table import DiskTables
+    except ImportError as error:
+        raise BadConfiguration(
+            f"kv.store is 'disk', and what that needs is not installed ({error.name}):"
+            " pip install 'quorate[disk]'."
+        ) from error
+    return DiskTables(str(config.tables_path), stop=_end)
 
 
 async def _open_gateway(world: World, config: NodeConfig, service: KvService) -> Gateway:

@@ -18,7 +18,10 @@ from quorate.gfs.core.namespace import Namespace
 from quorate.gfs.master import Master
 from quorate.gfs.messages import ChunkserverFigures
 from quorate.gfs.server import Chunkserver
+from quorate.kv.core.items import Table
 from quorate.kv.core.store import Store
+from quorate.kv.figures import DoorFigures, KvFigures
+from quorate.kv.keeper import Keeper, Machine
 from quorate.kv.server import KvServer
 from quorate.kv.service import KvService
 from quorate.mapreduce.coordinator import Coordinator
@@ -79,6 +82,10 @@ class Setting:
     """Of the write-ahead log."""
     life: str = ""
     """Of this process (rpc/handshake.py)."""
+    max_store_bytes: int = 0
+    """The key/value store may take here; 0: no bound."""
+    make_table: Callable[[], Table] | None = None
+    """Where it keeps its keys; the default is in memory."""
     gateway: "Callable[[KvService], Awaitable[Gateway]] | None" = None
     """What opens the doors for other protocols."""
     loop_lag_ms: Histogram = field(default_factory=Histogram.of_durations)
@@ -98,6 +105,8 @@ class Gateway(Protocol):
     """An open door for another protocol."""
 
     async def close(self) -> None: ...
+
+    def figures(self) -> DoorFigures: ...
 
 
 class Role:
@@ -131,7 +140,7 @@ async def start_raft(setting: Setting) -> Role:
     """The replicas of all groups, the master of the files, the job coordinator, and the keys."""
     world, machine = setting.world, setting.machine
     rpc = RpcClient(world, setting.identity("raft"))
-    namespace, jobs, store = Namespace(), JobTable(), Store()
+    namespace, jobs, store = Namespace(), JobTable(), Store(setting.make_table)
     node = await RaftNode.start(
         world,
         machine.cluster,
@@ -152,22 +161,32 @@ async def start_raft(setting: Setting) -> Role:
     master = Master(world, group, namespace, lambda: names_of([group]))
     files = FileSystem(world, rpc, setting.addresses, creator=machine.name)
     coordinator = Coordinator(world, node.groups[JOBS_GROUP], jobs, files)
+    kv_group, gateway = node.groups[KV_GROUP], None
+    kv = KvServer(world, kv_group, store)
+    place = Machine(machine.name, machine.replica(KV_GROUP), setting.max_store_bytes)
+
+    def kv_figures() -> KvFigures:
+        door = gateway.figures() if gateway is not None else None
+        return KvFigures(store.statistics(), kv.watches, door)
+
     requests: dict[type[Request[Any]], Handler] = {
         **node.server.requests,
         **master.requests,
         **coordinator.requests,
-        **KvServer(world, node.groups[KV_GROUP], store).requests,
-        DescribeNode: _describer(setting, node),
+        **kv.requests,
+        **Keeper(world, rpc, kv_group, store, place).requests,
+        DescribeNode: _describer(setting, node, store),
         Examine: examiner(world, node, setting.timing, setting.life),
     }
-    server = _server(setting, "raft", rpc, requests, node.figures, node.server.notices)
+    server = _server(
+        setting, "raft", rpc, requests, node.figures, node.server.notices, kv=kv_figures
+    )
     await server.start(setting.address)
     own, others = setting.doors[machine.name], setting.addresses
     world.spawn(refuse_wrong_cluster(world, rpc, own, others), "comparison of clusters")
     world.spawn(refuse_removed(world, rpc, machine, node.groups, others), "look for own name")
-    gateway = None
     if setting.gateway is not None:
-        gateway = await setting.gateway(KvService(world, rpc, node.groups[KV_GROUP], store))
+        gateway = await setting.gateway(KvService(world, rpc, kv_group, store))
     return Role(server, rpc, node, gateway)
 
 
@@ -223,11 +242,14 @@ def _server(
     requests: Mapping[type[Request[Any]], Handler],
     system: Callable[[], _System],
     notices: Mapping[type[Notice], NoticeHandler] = MappingProxyType({}),
+    kv: Callable[[], KvFigures | None] = lambda: None,
 ) -> RpcServer:
     """The door of a process, which also tells its figures."""
 
     def figures(request: AskFigures, call: Call) -> ProcessFigures:
-        return ProcessFigures(server.figures(), rpc.notices_dropped, setting.loop_lag_ms, system())
+        return ProcessFigures(
+            server.figures(), rpc.notices_dropped, setting.loop_lag_ms, system(), kv()
+        )
 
     handlers: dict[type[Request[Any]], Handler] = {**requests, AskFigures: figures}
     server = RpcServer(setting.world, setting.identity(role), handlers, notices)
@@ -239,7 +261,7 @@ def _membership(setting: Setting, group: GroupId) -> Membership:
     return Membership(machine.replica(group), machine.founding(group, setting.doors))
 
 
-def _describer(setting: Setting, node: RaftNode) -> Handler:
+def _describer(setting: Setting, node: RaftNode, store: Store) -> Handler:
     machine = setting.machine
     founders = [
         NodeEntry(number, machine.names[number - 1], door)
@@ -256,6 +278,7 @@ def _describer(setting: Setting, node: RaftNode) -> Handler:
             [group.status_now() for group in node.groups.values()],
             setting.processes(),
             founders,
+            store.statistics(),
         )
 
     return describe

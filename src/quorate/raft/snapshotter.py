@@ -89,6 +89,11 @@ class Snapshotter:
         self._busy = False
         self.figures = SnapshotFigures()
 
+    @property
+    def is_busy(self) -> bool:
+        """A snapshot is being written, or fetched."""
+        return self._busy
+
     def applied(self, entry_bytes: int, index: int, time_ms: int) -> None:
         """Entries of so many bytes were applied, up to ``index``: is it time for a snapshot?"""
         self._log_bytes += entry_bytes

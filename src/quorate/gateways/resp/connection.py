@@ -134,6 +134,7 @@ class RespConnection(Client):
         if self.is_closed:
             return
         if isinstance(error, Maybe):
+            self.gateway.maybe_answers += 1
             self._write(encoder.error(f"MAYBE {error.message}"))
             self.end()
             return

@@ -11,6 +11,7 @@ from typing import cast
 from quorate.base.ids import Address
 from quorate.gateways.resp.connection import STALL_MS, RespConnection
 from quorate.gateways.resp.gateway import Gateway, RespSettings
+from quorate.kv.figures import DoorFigures
 from quorate.kv.service import KvService
 from quorate.runtime.ports import World
 from quorate.runtime.real.network import open_server
@@ -34,6 +35,9 @@ class RespDoor:
         contexts = tls_contexts(tls) if tls is not None else None
         self._server = await open_server(address, lambda: _Socket(self.gateway), contexts)
         self.gateway.port = self._server.sockets[0].getsockname()[1]
+
+    def figures(self) -> DoorFigures:
+        return self.gateway.figures()
 
     @property
     def port(self) -> int:

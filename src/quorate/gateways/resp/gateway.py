@@ -10,6 +10,7 @@ Bounds, and what happens at them (of one connection: ``connection.py``):
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from quorate.kv.figures import DoorFigures
 from quorate.kv.service import KvService
 from quorate.runtime.ports import World
 
@@ -42,6 +43,7 @@ class Gateway:
         """By number, oldest first."""
         self.last_number = 0
         self.accepted = self.refused = self.commands = 0
+        self.maybe_answers = 0
         self.held_bytes = 0
         self.unsent_bytes = 0
 
@@ -61,3 +63,6 @@ class Gateway:
 
     def uptime_s(self) -> int:
         return int((self.world.clock.monotonic_ms() - self.started_ms) / 1000)
+
+    def figures(self) -> DoorFigures:
+        return DoorFigures(len(self.connections), self.refused, self.commands, self.maybe_answers)

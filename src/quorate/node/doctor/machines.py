@@ -15,6 +15,8 @@ CLOCK_MS = 1_000.0
 FULL_BYTES = 2 * SEGMENT_BYTES
 """Each start takes one, and so does a log that rolls."""
 NEARLY_FULL_BYTES = 1 << 30
+STORE_SHARE, STORE_FULL_SHARE = 0.9, 0.995
+"""Of its bound: so near to it the store is nearly full, and full."""
 SLOW_SHARE = 0.05
 """Of the syncs took longer than a heartbeat: the disk is slow, not a moment unlucky."""
 FEW_SYNCS = 20
@@ -30,6 +32,7 @@ def of_machines(facts: Facts) -> Iterator[Finding]:
     yield from _twins(facts, answering)
     for node in answering:
         yield from _disk(node)
+    yield from _store(answering)
     yield from _clocks(answering)
     yield from _releases(answering)
 
@@ -141,6 +144,30 @@ def space(name: str, free_bytes: int) -> Iterator[Finding]:
             "make room (delete or move what is not quorate's), or give it a larger disk.",
             f"delete anything in the data directory of {name}.",
         )
+
+
+def _store(answering: list[NodeFacts]) -> Iterator[Finding]:
+    stores = [n.description.store for n in answering if n.description and n.description.store]
+    if not stores:
+        return
+    newest = max(stores, key=lambda store: store.revision)
+    size, bound = newest.bytes, newest.max_bytes
+    if newest.restricted:
+        what = f"takes no writes that grow: {printable(newest.restricted)}"
+        do = "make room on that disk, or give it a larger one"
+    elif bound and size > STORE_SHARE * bound:
+        full = size > STORE_FULL_SHARE * bound
+        what = f"is {'full' if full else 'nearly full'}: {decimal(size)} of {decimal(bound)}"
+        do = "raise kv.max_bytes on all machines, keep the store on the disk (kv.store)"
+    else:
+        return
+    yield Finding(
+        Severity.RISK,
+        "store-full",
+        f"the key/value store {what}.  Reads and deletes go on; when there is room again, so do"
+        " writes, by themselves.",
+        f"{do}, or delete keys.",
+    )
 
 
 def _clocks(answering: list[NodeFacts]) -> Iterator[Finding]:

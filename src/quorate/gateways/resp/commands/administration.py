@@ -67,6 +67,7 @@ def _sections(connection: "RespConnection") -> dict[str, dict[str, object]]:
         },
         "memory": {
             "used_memory": found.bytes,
+            "maxmemory": found.max_bytes,
             "maxmemory_policy": "noeviction",
             "client_query_bytes": gateway.held_bytes,
             "client_unsent_bytes": gateway.unsent_bytes,
@@ -84,6 +85,7 @@ def _sections(connection: "RespConnection") -> dict[str, dict[str, object]]:
             "raft_leader": group.leader_address or "",
             "raft_term": group.term,
             "store_revision": found.revision,
+            "store_restricted": found.restricted,
         },
         "cluster": {"cluster_enabled": 0},
         "keyspace": {"db0": f"keys={found.keys},expires={found.with_end},avg_ttl=0"}
@@ -129,7 +131,7 @@ def _settings(connection: "RespConnection") -> dict[str, Shown]:
         "cluster-enabled": "no",
         "databases": "1",
         "maxclients": str(connection.gateway.settings.max_clients),
-        "maxmemory": "0",
+        "maxmemory": str(connection.gateway.service.store.state.max_bytes),
         "maxmemory-policy": "noeviction",
         "notify-keyspace-events": "",
         "port": str(connection.gateway.port),
