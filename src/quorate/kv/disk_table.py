@@ -99,14 +99,14 @@ class DiskTables:
 
     def write(self, name: str, changes: dict[bytes, Entry | None]) -> None:
         """All of them at once; ``None`` deletes."""
-        batch = WriteBatch(raw_mode=True)
-        batch.set_default_column_family(self._base.get_column_family_handle(name))
-        for key, entry in changes.items():
-            if entry is None:
-                batch.delete(key)
-            else:
-                batch.put(key, _HEAD.pack(entry.revision, entry.at_ms) + entry.value)
         with self.failing():
+            batch = WriteBatch(raw_mode=True)
+            batch.set_default_column_family(self._base.get_column_family_handle(name))
+            for key, entry in changes.items():
+                if entry is None:
+                    batch.delete(key)
+                else:
+                    batch.put(key, _HEAD.pack(entry.revision, entry.at_ms) + entry.value)
             self._base.write(batch, self._unlogged)
 
     def read(self, family: Rdict, key: bytes) -> bytes | None:

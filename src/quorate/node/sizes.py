@@ -8,7 +8,8 @@ there, but for the reserve (kv/core/room.py).
 
 import os
 import re
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from quorate.base.errors import BadInput
 
@@ -19,10 +20,8 @@ UNITS = {
     "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
 }  # fmt: skip
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,3})?) ?([A-Za-z]{0,3})")
-_BOUNDS = (
-    Path("/sys/fs/cgroup/memory.max"),
-    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)
+_GROUPS = Path("/proc/self/cgroup")
+_LIMITS = Path("/sys/fs/cgroup")
 
 
 def size_of(text: str | int) -> int:
@@ -34,14 +33,30 @@ def size_of(text: str | int) -> int:
 
 
 def memory_bytes() -> int:
-    """What this machine has for its processes."""
+    """What this machine has for its processes, or this one's control group allows."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in _BOUNDS:
+    for path in _limits():
         try:
             found.append(int(path.read_text()))
         except (OSError, ValueError):  # there is none, or it says "max"
             continue
     return min(found)
+
+
+def _limits() -> Iterator[Path]:
+    """Where the limits of this process's control groups stand: of its own, and those above."""
+    try:
+        lines = _GROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        name = "memory.limit_in_bytes" if controllers else "memory.max"
+        own = PurePosixPath(group)
+        for place in (own, *own.parents):
+            yield _LIMITS / controllers / str(place).lstrip("/") / name
 
 
 def store_share(nodes_here: int = 1) -> int:

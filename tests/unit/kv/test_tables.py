@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kv_stores import Driven
 
+from quorate.base.errors import DiskFailed, DiskFull, QuorateError
 from quorate.kv import disk_table
 from quorate.kv.core.commands import (
     Add,
@@ -161,3 +162,22 @@ def test_random_changes_leave_both_tables_equal(
             assert contents(both[0], key) == contents(both[1], key)
         for view in views:
             assert list(view[0]) == list(view[1])
+
+
+def test_a_disk_that_fails_ends_the_process_and_is_no_reply(tmp_path: Path) -> None:
+    """A reply would be this replica's alone."""
+    ends: list[QuorateError] = []
+    folder = tmp_path / "tables"
+    tables = DiskTables(str(folder), 8 << 20, stop=ends.append)
+    store = Driven(tables, 50)
+    store.one(Put(b"a", b"1"))
+    tables.close()
+    with pytest.raises(Exception, match="closed"):
+        store.do(*(Put(b"%d" % number, b"") for number in range(1000)))
+    assert [type(error) for error in ends] == [DiskFailed] and str(folder) in ends[0].message
+
+
+def test_no_space_is_a_full_disk_and_anything_else_a_failed_one() -> None:
+    no_space = Exception("IO error: No space left on device: While appending to file: /x/1.sst")
+    assert type(disk_table.failure("/x", no_space)) is DiskFull
+    assert type(disk_table.failure("/x", Exception("Corruption: /x/1.sst"))) is DiskFailed

@@ -6,6 +6,7 @@ import pytest
 
 from quorate.base.errors import BadConfiguration
 from quorate.node.config import NodeConfig, load
+from quorate.node.sizes import memory_bytes
 
 GOOD = """
 name = "n1"
@@ -99,6 +100,13 @@ def test_tls_allows_addresses_off_loopback(tmp_path: Path) -> None:
             "[raft]\nheartbeat_interval_ms = 0\n[addresses]",
             "raft.heartbeat_interval_ms must be at least 1",
         ),
+        ("[addresses]", '[kv]\nstore = "tape"\n[addresses]', "kv.store 'tape' is not one of"),
+        (
+            "[addresses]",
+            '[kv]\nmax_bytes = "2 boxes"\n[addresses]',
+            "kv.max_bytes does not fit: '2 boxes' is no size",
+        ),
+        ("[addresses]", "[kv]\nmax_bytes = -1\n[addresses]", "-1 is no size"),
         ("[addresses]", '[tls]\nca = "x"\n[addresses]', "the key tls.cert is missing"),
         ("[addresses]", "[addresses", "is not TOML"),
     ],
@@ -116,3 +124,19 @@ def test_a_mistake_is_one_sentence_with_file_and_key(
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadConfiguration, match="cannot be read: No such file"):
         load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("0", 0), ("5", 5), ('"2GB"', 2 * 10**9), ('"1.5 MiB"', 3 << 19), ('"7kb"', 7000)],
+)
+def test_the_bound_of_the_store_is_a_number_or_has_a_unit(
+    tmp_path: Path, text: str, expected: int
+) -> None:
+    config = loaded(tmp_path, f"{GOOD}[kv]\nmax_bytes = {text}\n")
+    assert config.kv.bound_bytes == expected
+
+
+def test_a_store_has_a_share_of_the_memory_unless_it_is_on_the_disk(tmp_path: Path) -> None:
+    assert 0.29 < loaded(tmp_path, GOOD).kv.bound_bytes / memory_bytes() < 0.31
+    assert loaded(tmp_path, GOOD + '[kv]\nstore = "disk"\n').kv.bound_bytes == 0

@@ -4,6 +4,7 @@ import pytest
 
 from quorate.base.histogram import Histogram
 from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
+from quorate.kv.core.commands import Statistics
 from quorate.node.doctor.diagnosis import diagnose, verdict
 from quorate.node.doctor.facts import Facts, Finding, NodeFacts, Severity
 from quorate.node.messages import Examination, NodeDescription, NodeEntry
@@ -308,3 +309,20 @@ def test_the_worst_comes_first_and_is_the_verdict() -> None:
     findings = diagnose(facts)
     assert [finding.severity for finding in findings] == [Severity.STOPPED, Severity.RISK]
     assert verdict(findings) == 2
+
+
+def test_a_store_that_takes_no_more_is_a_risk_and_says_what_to_do() -> None:
+    def with_store(size: int, max_bytes: int, restricted: str = "") -> Facts:
+        facts = three()
+        for node in facts.nodes:
+            if node.description is not None:
+                node.description.store = Statistics(9, 1, size, 0, 0, max_bytes, restricted)
+        return facts
+
+    full = only(with_store(999, 1000), "store-full")
+    assert "is full: 999 bytes of 1.0 kB" in full.sentence and "kv.max_bytes" in full.do
+    assert "nearly full" in only(with_store(950, 1000), "store-full").sentence
+    restricted = only(with_store(5, 0, "too little space is left on n2"), "store-full")
+    assert "too little space is left on n2" in restricted.sentence
+    for facts in (with_store(900, 1000), with_store(10**12, 0)):
+        only(facts, "well")

@@ -11,6 +11,8 @@ from prometheus_client.parser import text_string_to_metric_families as plain_tex
 from quorate.base.histogram import Histogram
 from quorate.base.ids import JOBS_GROUP, NAMESPACE_GROUP, Address, GroupId, ReplicaId
 from quorate.gfs.messages import ChunkserverFigures
+from quorate.kv.core.commands import Statistics
+from quorate.kv.figures import DoorFigures, KvFigures
 from quorate.mapreduce.messages import WorkerFigures
 from quorate.node.messages import ProcessFigures
 from quorate.node.metrics import SeenNode, SeenProcess, exposition
@@ -33,6 +35,7 @@ COUNTED = (
         "files",
         "node",
     ),
+    *("keys", "restricted", "watches"),
     *("chunks", "way", "slots", "running", "reporting", "connections"),
 )
 """What a name may end in that has no unit: what is counted, or which number it is."""
@@ -58,7 +61,11 @@ def process(
 ) -> SeenProcess:
     if system is None:
         return SeenProcess(role, None, 4, None)
-    figures = ProcessFigures(RpcFigures(100, 5, 1, 6), 2, durations(2), system)
+    kv = None
+    if role == "raft":
+        store = Statistics(70, 60, 50_000, 0, 1, 90_000, "too little space is left on n2")
+        kv = KvFigures(store, 4, DoorFigures(3, 1, 500, 2))
+    figures = ProcessFigures(RpcFigures(100, 5, 1, 6), 2, durations(2), system, kv)
     return SeenProcess(role, ProcessUse(50_000_000, 1.5, 20, 5), 0, figures)
 
 
@@ -112,6 +119,14 @@ def test_both_formats_are_read_by_their_parsers_and_hold_the_same_values(accept:
     assert read.value("quorate_wal_bytes_total") == 4096
     assert read.value("quorate_worker_tasks_running") == 1
     assert read.value("quorate_chunkserver_chunks") == 11
+    assert read.value("quorate_kv_keys") == 60
+    assert read.value("quorate_kv_bytes") == 50_000
+    assert read.value("quorate_kv_max_bytes") == 90_000
+    assert read.value("quorate_kv_restricted") == 1
+    assert read.value("quorate_kv_watches") == 4
+    assert read.value("quorate_resp_connections") == 3
+    assert read.value("quorate_resp_commands_total") == 500
+    assert read.value("quorate_resp_maybe_answers_total") == 2
     assert read.value("quorate_node_info", node="n1", version="0.1.0") == 1
 
 
