@@ -26,6 +26,7 @@ BENCHES = (
     "snapshots",
     "kv_memory",
     "kv_disk",
+    "kv_big",
 )
 
 

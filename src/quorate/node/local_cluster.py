@@ -45,7 +45,8 @@ LOCK_FILE = "lock"
 DEFAULT_PORT = 7400
 PORTS_A_NODE = 10
 MAX_NODES = 30
-START_MS = 60_000.0
+START_MS = 900_000.0
+"""A store of many GB is read back first; a node that dies meanwhile is noticed at once."""
 STOP_MS = 10_000.0
 SETTLE_MS = 30_000.0
 POLL_MS = 50.0
