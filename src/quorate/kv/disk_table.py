@@ -14,7 +14,7 @@ Rules:
   process (``stop``), with the sentence of a ``DiskFull`` or ``DiskFailed``.  ``Limit.restricted``
   is there so that it does not come so far.
 * Nobody waits for RocksDB to write or to merge its files: who changes a table is the loop of its
-  process.  (With its usual limits the loop stood still for up to 1.6 s.)
+  process.
 
 In memory stay the index of ends (136 bytes for a key of 16 that has one, bench/kv_memory.py; none
 for others), the history (32 MiB), the batch, and ``memory_bytes`` of RocksDB.
@@ -41,14 +41,15 @@ from quorate.kv.core.commands import Entry
 
 BATCH_ENTRIES = 512
 BATCH_BYTES = 1 << 20
-MEMORY_BYTES = 256 << 20
-"""Of blocks, indexes, filters and what is not written yet; a third of it the latter."""
+MEMORY_BYTES = 192 << 20
+"""Of blocks, indexes, filters and what is not written yet; a third of it the latter, and for a
+while up to twice that third."""
 BLOOM_BITS = 10
 """A key: one look at a disk in a hundred is for nothing."""
 OPEN_FILES = 512
-MAX_BUFFERS = 32
-"""Of changes that are not on the disk yet; more than the memory for them allows, which makes
-RocksDB write them, and does not make anybody wait."""
+BUFFERS, MAX_BUFFERS = 8, 16
+"""Of changes that are not on the disk yet, each an eighth of the memory for them.  When they have
+all of it RocksDB writes them; nobody waits before there are twice as many."""
 NEVER = 1 << 20
 Stop: TypeAlias = Callable[[QuorateError], object]
 _HEAD = Struct(">QQ")
@@ -230,7 +231,7 @@ def _options(memory_bytes: int) -> Options:
     # Whoever writes is the loop of the process: it must never be made to wait for a flush or a
     # compaction.  What comes is bounded by the log, which is slower than both.
     options.set_write_buffer_manager(WriteBufferManager(memory_bytes // 3, False))
-    options.set_write_buffer_size(memory_bytes // 24)
+    options.set_write_buffer_size(memory_bytes // 3 // BUFFERS)
     options.set_max_write_buffer_number(MAX_BUFFERS)
     options.set_level_zero_slowdown_writes_trigger(NEVER)
     options.set_level_zero_stop_writes_trigger(NEVER)

@@ -92,14 +92,19 @@ def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str)
         tasks=config.worker.tasks,
         life=life(config.role_addresses()[role], config.data_path),
         max_store_bytes=config.kv.bound_bytes,
-        make_table=_tables(config) if role == "raft" and config.kv.store == "disk" else None,
+        make_table=tables_of(config) if role == "raft" else None,
         gateway=partial(_open_gateway, world, config),
         processes=lambda: _read_processes(config.data_path / PROCESSES_FILE),
     )
 
 
-def _tables(config: NodeConfig) -> Callable[[], Table]:
-    """For a store on the disk; raises ``BadConfiguration`` if that is not installed."""
+def tables_of(config: NodeConfig) -> Callable[[], Table] | None:
+    """What makes the tables of the key/value store; ``None``: they are in memory.
+
+    Raises ``BadConfiguration`` if what a store on the disk needs is not installed.
+    """
+    if config.kv.store != "disk":
+        return None
     try:
         from quorate.kv.disk_table import DiskTables
     except ImportError as error:
