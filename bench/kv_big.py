@@ -9,6 +9,7 @@ control group, page cache included; where none can be made it is one on the priv
 process (RLIMIT_DATA).  3 nodes, or 1 where the disk has no room for three.
 
   load     puts of 200 keys each, eight at a time
+  again    some keys from all over the store get new values
   restart  a node is killed and started: until it is ready to answer reads from all of its state
   backup   quorate's backup to a file, and its size; restore replaces everything by it
 
@@ -44,6 +45,8 @@ from quorate.runtime.real.world import run
 
 KEYS_PER_COMMAND = 200
 LOADERS = 8
+AGAIN = 50_000
+"""Keys."""
 PROBE_S = 0.02
 TIMEOUT_S = 60.0
 PATIENCE_S = 3_600.0
@@ -130,7 +133,16 @@ class Bench:
         self._noise = self._source.randbytes(1 << 20)
 
     async def load(self, value_bytes: int) -> None:
-        starts = iter(range(0, self._keys, KEYS_PER_COMMAND))
+        """All keys, not in order, as a hash would have them: a stride that is no divisor."""
+        await self._put([number * 7_368_787 % 10**15 for number in range(self._keys)], value_bytes)
+
+    async def again(self, value_bytes: int) -> None:
+        """Some of them, from all over the store: what was there is read first."""
+        some = self._source.sample(range(self._keys), min(self._keys, AGAIN))
+        await self._put([number * 7_368_787 % 10**15 for number in some], value_bytes)
+
+    async def _put(self, numbers: list[int], value_bytes: int) -> None:
+        starts = iter(range(0, len(numbers), KEYS_PER_COMMAND))
 
         def value() -> bytes:
             at = self._source.randrange(len(self._noise) - value_bytes)
@@ -138,13 +150,8 @@ class Bench:
 
         async def loader() -> None:
             for start in starts:
-                end = min(self._keys, start + KEYS_PER_COMMAND)
-                # Not in order, as a hash would be: a stride that is no divisor.
-                pairs = [
-                    (b"%016d" % (number * 7_368_787 % 10**15), value())
-                    for number in range(start, end)
-                ]
-                await self._kv.put_many(pairs)
+                part = numbers[start : start + KEYS_PER_COMMAND]
+                await self._kv.put_many([(b"%016d" % number, value()) for number in part])
 
         await asyncio.gather(*(loader() for _ in range(LOADERS)))
 
@@ -259,6 +266,7 @@ async def measure(store: str, megabytes: int, limit_mb: int, options: argparse.N
             print(f"\n{store}: {megabytes} MB, {keys:,d} keys, {nodes} nodes; memory: {bound}")
             print("           seconds       rate   lag ms   worst ms  private MB")
             await bench.phase("load", bench.load(options.value_bytes), size)
+            await bench.phase("again", bench.again(options.value_bytes))
             await bench.phase("quiet", asyncio.sleep(5))
             await bench.phase("restart", bench.restart(), size)
             await bench.phase("backup", q.backup(str(backup)), size)
