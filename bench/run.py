@@ -25,6 +25,7 @@ BENCHES = (
     "failover",
     "snapshots",
     "kv_memory",
+    "kv_disk",
 )
 
 
