@@ -162,14 +162,16 @@ class RespConnection(Client):
         return told
 
     def staged(self, operations: Sequence[AnyOperation], then: Callable[[], None]) -> None:
-        """Send large values ahead, if there must be, and go on with ``then``."""
-        if sum(plain_bytes(each) for each in operations) > MAX_PLAIN_BYTES:
+        """Send large values ahead, if it must be, and go on with ``then``."""
+        plain = sum(map(plain_bytes, operations))
+        large = sum(len(value) for each in operations for value in large_values(each))
+        if plain > MAX_PLAIN_BYTES:
             self.done(
                 encoder.error(
                     f"ERR a command has {MAX_PLAIN_BYTES} bytes at most beside its large values"
                 )
             )
-        elif not any(map(large_values, operations)):
+        elif plain + large <= MAX_PLAIN_BYTES:
             then()
         else:
             self.gateway.world.spawn(self._stage(operations, then), "stage large values")
@@ -409,11 +411,10 @@ class RespConnection(Client):
             self.service.apply(operations, size, self._applied)
             return
 
-        def send() -> None:
-            size = sum(map(plain_bytes, operations))
-            self.service.apply(operations, size, self._applied)
-
-        self.staged(operations, send)
+        # It is one large command; what is not sent ahead fits by ``staged``'s own bound.
+        self.staged(
+            operations, lambda: self.service.apply(operations, MAX_PLAIN_BYTES, self._applied)
+        )
 
     def _applied(self, outcome: Any) -> None:
         if self.is_closed:
@@ -434,7 +435,7 @@ class RespConnection(Client):
         if self.is_closed:
             return
         if isinstance(outcome, QuorateError):
-            self._refuse(self._slots, outcome)
+            self._refuse(self._slots, surely(outcome))
         else:
             self._read_on()
 

@@ -39,11 +39,12 @@ class RespDoor:
     def port(self) -> int:
         return self.gateway.port
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._server is not None:
             self._server.close()
         for connection in list(self.gateway.connections.values()):
             connection.drop()
+        await asyncio.sleep(0)  # the transports are gone in the next turn
 
 
 async def start_resp(
