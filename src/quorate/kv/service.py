@@ -112,6 +112,10 @@ class _Batch:
         for command in self._over():
             command.fail(error)
 
+    def late(self) -> None:
+        """Nobody knows what becomes of it."""
+        self.end(Maybe(f"the store did not answer within {TIMEOUT_MS / 1000:.0f} s"))
+
     def _over(self) -> list[_Command]:
         if self.timer is not None:
             self.timer.cancel()
@@ -185,8 +189,7 @@ class KvService:
     def _send(self, batch: _Batch) -> None:
         clock = self._world.clock
         batch.deadline_ms = clock.monotonic_ms() + TIMEOUT_MS
-        late = Maybe(f"the store did not answer within {TIMEOUT_MS / 1000:.0f} s")
-        batch.timer = clock.call_later(TIMEOUT_MS, batch.end, late)
+        batch.timer = clock.call_later(TIMEOUT_MS, batch.late)
         try:
             self.group.submit_all(batch.data(), batch)
         except NotLeader:
