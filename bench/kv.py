@@ -1,6 +1,6 @@
 """The key/value store's speed beside etcd, ZooKeeper and the floor, all durable on three nodes.
 
-    .venv/bin/python bench/kv.py [--rounds 3] [--requests 20000] [--quick]
+    .venv/bin/python bench/kv.py [--rounds 3] [--requests 20000] [--quick] [--peers etcd ...]
 
 Values of 200 bytes, fsync on; C×W is C connections with W requests in flight on each.  All stores
 run all the time, and each load goes to one after the other before the next load does, so that what
@@ -15,7 +15,6 @@ on a machine that others use, speed is nobody's fault.
 
 import argparse
 import asyncio
-import sys
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -35,6 +34,7 @@ READS_64 = Case("get", 4, 16)
 PIPELINED = Case("set", 50, 16, pipelined=True)
 CASES = (ONE, WRITES_64, WRITES_256, FOLLOWER_64, READS_64, PIPELINED)
 
+PEERS = ("etcd", "zookeeper", "floor")
 LINES = ((50, 1), (50, 16))
 """Of redis-benchmark: clients, and what they pipeline."""
 FLOOR_CASES = {(1, 1): ONE, (64, 1): WRITES_64, (256, 1): WRITES_256, (50, 16): PIPELINED}
@@ -103,8 +103,8 @@ async def measure_round(systems: list[System], requests: int, rounds: Rounds) ->
     """Every load, of every store."""
     for case in CASES:
         for system in systems:
-            if case.pipelined and system.name != "quorate":
-                continue  # nobody else is compared there
+            if case.pipelined and (system.name != "quorate" or missing("redis-benchmark")):
+                continue  # the floor alone is compared there
             row = await system.measure(case, requests_of(case, requests))
             rounds.setdefault((case, system.name), []).append(row)
 
@@ -125,7 +125,7 @@ async def warm_up(systems: list[System], requests: int) -> None:
 
 def show(rounds: Rounds) -> None:
     print(
-        f"{'load':24} {'store':10} {'per s':>9} {'p50 ms':>8} {'p99 ms':>8} {'servers µs':>11}"
+        f"{'load':26} {'store':10} {'per s':>9} {'p50 ms':>8} {'p99 ms':>8} {'servers µs':>11}"
         f" {'client µs':>10} {'others':>7}"
     )
     for case in CASES:
@@ -141,7 +141,7 @@ def show(rounds: Rounds) -> None:
 
 def line(load: str, name: str, row: Row) -> str:
     return (
-        f"{load:24} {name:10} {row.per_s:9,.0f} {row.p50_ms:8.2f} {row.p99_ms:8.2f}"
+        f"{load:26} {name:10} {row.per_s:9,.0f} {row.p50_ms:8.2f} {row.p99_ms:8.2f}"
         f" {row.servers_us:11.1f} {row.client_us:10.1f} {row.others:7.2f}"
     )
 
@@ -167,7 +167,8 @@ async def measure(folder: Path, names: list[str], rounds: int, requests: int) ->
             if name in made:
                 (folder / name).mkdir()
                 systems.append(await stack.enter_async_context(made[name](folder / name)))
-        await warm_up(systems, requests)
+        if len(systems) > 1:
+            await warm_up(systems, requests)
         script = floor_script()
         for _ in range(rounds):
             await measure_round(systems, requests, found)
@@ -175,26 +176,33 @@ async def measure(folder: Path, names: list[str], rounds: int, requests: int) ->
                 await measure_floor_round(script, requests, found)
         show(found)
         for system in systems:
-            if isinstance(system, Quorate):
+            if isinstance(system, Quorate) and not missing("redis-benchmark"):
                 await show_redis_benchmark(system, requests)
+
+
+def left_out(name: str) -> str:
+    """Why a system cannot be measured here; empty if it can."""
+    if name != "floor":
+        return missing(name)
+    script = floor_script()
+    return script if isinstance(script, str) else ""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=20_000)
-    parser.add_argument("--systems", default="quorate,etcd,zookeeper,floor")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     parser.add_argument("--quick", action="store_true", help="one short round: does it work?")
     told = parser.parse_args()
-    names = told.systems.split(",")
-    for name in names[:]:
-        script = floor_script()
-        why = script if isinstance(script, str) else ""
-        if why := why if name == "floor" else missing(name):
+    names = ["quorate"]
+    for name in told.peers:
+        if why := left_out(name):
             print(f"{name} is left out: {why}")
-            names.remove(name)
-    if "quorate" not in names:
-        sys.exit("nothing to compare")
+        else:
+            names.append(name)
+    if why := missing("redis-benchmark"):
+        print(f"pipelined loads are left out: {why}")
     rounds, requests = (1, 400) if told.quick else (told.rounds, told.requests)
     with tempfile.TemporaryDirectory(prefix="quorate-bench-") as folder:
         run(lambda: measure(Path(folder), names, rounds, requests))

@@ -272,10 +272,10 @@ class ZooKeeper(ZooKeeperProcesses):
 
 
 def missing(name: str) -> str:
-    """Why a store cannot be measured here; empty if it can."""
+    """Why a peer, or a load, cannot be had here; empty if it can."""
     if name == "zookeeper":
         return zookeeper_missing()
-    needs = ["etcd", "h2load"] if name == "etcd" else ["redis-benchmark"]
+    needs = ["etcd", "h2load"] if name == "etcd" else [name]
     absent = [program for program in needs if shutil.which(program) is None]
     return f"{' and '.join(absent)}: not installed" if absent else ""
 
