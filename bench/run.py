@@ -22,6 +22,7 @@ BENCHES = (
     "words",
     "linearizability",
     "idle_groups",
+    "kv",
     "failover",
     "snapshots",
     "kv_memory",
