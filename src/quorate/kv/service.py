@@ -200,6 +200,8 @@ class KvService:
 
     async def _forward(self, batch: _Batch) -> None:
         last: QuorateError = Unavailable(f"group {self.group.name} has no leader")
+        if self.group.is_leader:  # it hands over, and takes nothing meanwhile
+            await self._world.clock.sleep(PAUSE_MS)
         while (left_ms := batch.deadline_ms - self._world.clock.monotonic_ms()) > PAUSE_MS:
             leader = self.group.leader_address
             if self.group.is_leader:

@@ -40,6 +40,9 @@ class Upload(msgspec.Struct, array_like=True, gc=False):
 class State:
     """Keys, their history, and what is on its way to become a value."""
 
+    max_ended = MAX_ENDED
+    max_cursors = MAX_CURSORS
+
     def __init__(self, table: Table, max_events: int) -> None:
         self.items = Items(table)
         self.history = History(max_events)
@@ -189,7 +192,7 @@ class State:
         """A number for the place in front of ``key``."""
         self.last_cursor += 1
         self.cursors[self.last_cursor] = key
-        if len(self.cursors) > MAX_CURSORS:
+        if len(self.cursors) > self.max_cursors:
             del self.cursors[next(iter(self.cursors))]
         return self.last_cursor
 
@@ -198,7 +201,7 @@ class State:
     def pass_time(self, time_ms: int) -> None:
         """It is ``time_ms`` now: take away some of what has ended."""
         self.time_ms = time_ms
-        for _ in range(MAX_ENDED):
+        for _ in range(self.max_ended):
             ended = self.items.next_end()
             if ended is None or ended[0] > time_ms:
                 break
