@@ -33,7 +33,7 @@ def free_port(nodes: int = 3) -> int:
     for number in _bases:
         first = 10_000 + (number - 10_000) % 20_000
         with ExitStack() as held:
-            wanted = [first + PORTS_A_NODE * node + k for node in range(nodes) for k in range(4)]
+            wanted = [first + PORTS_A_NODE * node + k for node in range(nodes) for k in range(5)]
             try:
                 for port in wanted:
                     held.enter_context(_bound(port))

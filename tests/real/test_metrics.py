@@ -14,6 +14,8 @@ import pytest
 from local_nodes import Up, free_port, quorate, up
 from prometheus_client.parser import text_string_to_metric_families
 
+from quorate.base.ids import GROUP_NAMES
+
 PATIENCE_SECONDS = 20.0
 
 Samples = dict[tuple[str, ...], float]
@@ -71,7 +73,7 @@ def test_three_nodes_show_one_term_and_what_writes_took(cluster: Up) -> None:
     done = quorate("fs", "mkdir", *(f"/{number}" for number in range(10)), port=port)
     assert done.returncode == 0, done.stderr
     nodes = [scrape(door(cluster, node)) for node in range(3)]
-    for group in ("namespace", "jobs"):
+    for group in GROUP_NAMES.values():
         assert len({node["quorate_raft_term", group] for node in nodes}) == 1
         assert sorted(node["quorate_raft_is_leader", group] for node in nodes) == [0, 0, 1]
     for node in nodes:

@@ -37,6 +37,7 @@ def test_up_prints_one_line_and_keeps_its_files_over_a_stop(tmp_path: Path) -> N
             "chunkserver": f"127.0.0.1:{port + 11}",
             "worker": f"127.0.0.1:{port + 12}",
             "metrics": f"127.0.0.1:{port + 13}",
+            "resp": f"127.0.0.1:{port + 14}",
         }
         for node in nodes:
             assert node["roles"] == ["raft", "chunkserver", "worker"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tidy.rules import python_files
 
-SYSTEMS = ("gfs", "mapreduce")
+SYSTEMS = ("gfs", "kv", "mapreduce")
 SERVICES = ("rpc", "raft", *SYSTEMS)
 DOORS = ("client", "messages")
 """What one system may import of another."""

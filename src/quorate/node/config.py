@@ -31,6 +31,10 @@
     lease = false
     max_clock_drift = 0.1
 
+    [kv]
+    password = ""                          # what Redis clients must give; default: none
+    max_clients = 20000
+
 Every mistake is one ``BadConfiguration`` that names the file and the key.
 """
 
@@ -50,6 +54,7 @@ from quorate.runtime.real.network import is_loopback, split_address
 from quorate.runtime.real.tls import TlsPaths
 
 MAX_TASKS = 1024
+MAX_CLIENTS = 1_000_000
 MAX_ELECTION_TIMEOUT_MS = 3_600_000
 MAX_PORT = 65_535
 DEFAULTED = ("metrics", "resp")
@@ -90,6 +95,14 @@ class WorkerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tasks: int = msgspec.field(default_factory=lambda: os.cpu_count() or 1)
 
 
+class KvSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The key/value store of this machine."""
+
+    password: str = ""
+    """That Redis clients must give; empty: none."""
+    max_clients: int = 20_000
+
+
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One machine's configuration as it was checked; ``data_dir`` and TLS paths are absolute."""
 
@@ -101,6 +114,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: WorkerSettings = WorkerSettings()
     raft: Timing = Timing()
     """The same on all machines of a cluster."""
+    kv: KvSettings = KvSettings()
 
     @property
     def data_path(self) -> Path:
@@ -199,6 +213,8 @@ def _check(path: Path, config: NodeConfig) -> None:
         )
     if not 1 <= config.worker.tasks <= MAX_TASKS:
         refuse("worker.tasks", f"must be 1 to {MAX_TASKS}")
+    if not 1 <= config.kv.max_clients <= MAX_CLIENTS:
+        refuse("kv.max_clients", f"must be 1 to {MAX_CLIENTS}")
     times = config.raft
     if times.heartbeat_interval_ms < 1:
         refuse("raft.heartbeat_interval_ms", "must be at least 1")

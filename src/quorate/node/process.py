@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +18,9 @@ import msgspec
 from quorate.base.codec import UNREADABLE
 from quorate.base.errors import QuorateError
 from quorate.base.ids import Address
+from quorate.gateways.resp.door import start_resp
+from quorate.gateways.resp.gateway import RespSettings
+from quorate.kv.service import KvService
 from quorate.node.config import NodeConfig, load
 from quorate.node.examination import life
 from quorate.node.identity import NodeIdentity, require_identity
@@ -25,7 +29,7 @@ from quorate.node.loop_lag import watch_loop
 from quorate.node.operating_system import resident_bytes
 from quorate.node.parent import die_with_parent, when_parent_ends
 from quorate.node.reports import PROCESSES_FILE, Ready, RunningProcess, failed, report
-from quorate.node.roles import ROLES, Setting
+from quorate.node.roles import ROLES, Gateway, Setting
 from quorate.runtime.ports import World
 from quorate.runtime.real.trace import RealTrace
 from quorate.runtime.real.world import close_world, end_process, real_world, run
@@ -85,8 +89,15 @@ def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str)
         timing=config.raft,
         tasks=config.worker.tasks,
         life=life(config.role_addresses()[role], config.data_path),
+        gateway=partial(_open_gateway, world, config),
         processes=lambda: _read_processes(config.data_path / PROCESSES_FILE),
     )
+
+
+async def _open_gateway(world: World, config: NodeConfig, service: KvService) -> Gateway:
+    settings = RespSettings(config.kv.password, config.kv.max_clients)
+    address = Address(config.addresses.resp)
+    return await start_resp(world, service, address, config.tls_paths, settings)
 
 
 def _read_processes(path: Path) -> list[RunningProcess]:

@@ -97,7 +97,7 @@ class Setting:
 class Gateway(Protocol):
     """An open door for another protocol."""
 
-    async def close(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class Role:
@@ -120,7 +120,7 @@ class Role:
         if self._node is not None:
             await self._node.hand_over(timeout_ms=HAND_OVER_MS)
         if self._gateway is not None:
-            await self._gateway.close()
+            self._gateway.close()
         await self._server.close()
         if self._node is not None:
             self._node.stop()

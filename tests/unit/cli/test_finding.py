@@ -3,12 +3,13 @@
 import pytest
 
 from quorate.base.errors import BadInput
+from quorate.base.ids import GROUP_NAMES
 from quorate.cli.connection import seeds_of
 from quorate.cli.status import _troubles
 
 
 def node(answers: bool, role: str) -> dict[str, object]:
-    groups = [{"group": name, "role": role} for name in ("namespace", "jobs")]
+    groups = [{"group": name, "role": role} for name in GROUP_NAMES.values()]
     return {"answers": answers, "groups": groups if answers else []}
 
 
@@ -34,4 +35,4 @@ def test_a_group_without_a_leader_is_a_sentence() -> None:
     nodes = [node(True, "pre_candidate"), node(False, ""), node(False, "")]
     sentences = _troubles({"nodes": nodes})
     assert sentences[0] == "jobs has no leader: 1 of 3 nodes answer, a majority is 2"
-    assert len(sentences) == 2
+    assert len(sentences) == len(GROUP_NAMES)

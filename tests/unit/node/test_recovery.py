@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import zip_longest
 from pathlib import Path
 
 import msgspec
@@ -140,10 +141,11 @@ def test_damage_is_named_with_file_and_byte(tmp_path: Path) -> None:
 
 
 def survivor(node: int, *logs: tuple[int, int], names: tuple[str, ...] = NAMES) -> Survivor:
-    """A node with these logs (last term, last index), one of each group."""
+    """A node with these logs (last term, last index), one of each group; the last one stands for
+    the groups that are left."""
     identity = founding_identity_of(names, node)
     groups = []
-    for found, (term, index) in zip(identity.groups, logs, strict=True):
+    for found, (term, index) in zip_longest(identity.groups, logs, fillvalue=logs[-1]):
         members = founding(
             {m.replica: Address(f"10.0.0.{m.node}:7400") for m in found.members},
             {m.replica: names[m.node - 1] for m in found.members},

@@ -1,0 +1,1 @@
+"""Doors that speak somebody else's protocol."""
