@@ -17,6 +17,7 @@ from quorate.base.codec import Request, outcome_of, union_decoder
 from quorate.base.errors import QuorateError
 from quorate.base.ids import GroupId
 from quorate.base.machine import Meta
+from quorate.gateways.resp.gateway import Gateway, RespSettings
 from quorate.kv.core.commands import Apply, Event, LookUp, Transact
 from quorate.kv.core.invariants import check_state, check_step
 from quorate.kv.core.items import Table
@@ -30,6 +31,7 @@ from quorate.rpc.server import Call, Handler
 from quorate.runtime.ports import World
 from quorate.simulator.checkers.revisions import Revisions
 from quorate.simulator.cluster import RaftCluster
+from quorate.simulator.workloads.keys.resp import open_door
 
 GROUP = GroupId(1)
 LOOK_EACH = 16
@@ -130,6 +132,8 @@ class KvCluster(RaftCluster):
         group = node.groups[GROUP]
         store = group.machine
         check(isinstance(store, Store), "a group of another machine")
-        door = Door(KvService(world, rpc, group, store))
+        service = KvService(world, rpc, group, store)
+        await open_door(world, Gateway(world, service, RespSettings()), name)
+        door = Door(service)
         server = KvServer(group, store)
         return {**node.server.requests, **server.requests, Through: door.through}

@@ -5,6 +5,7 @@ addition of unknown outcome: there must be enough of them, and early enough.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from quorate.base.check import check
 from quorate.linearizability.history import Operation, Outcome
@@ -15,7 +16,7 @@ def judge_counter(operations: Sequence[Operation], final: int) -> None:
     known = [(int(str(o.result)), o) for o in operations if o.outcome is Outcome.OK]
     known.sort(key=lambda each: each[0])
     sums = [total for total, _ in known]
-    twice = [total for total, after in zip(sums, sums[1:], strict=False) if total == after]
+    twice = [total for total, after in pairwise(sums) if total == after]
     check(not twice, f"Counter: two additions were both answered with {twice}")
     check(not sums or sums[-1] <= final, f"Counter: {sums[-1:]} was answered, and it is {final}")
     # The later in the order, the sooner it must have been: before whatever stands behind it ended.
@@ -28,14 +29,13 @@ def judge_counter(operations: Sequence[Operation], final: int) -> None:
         soonest = min(soonest, operation.returned or 0.0)
         ends[total] = soonest
     begun = sorted(o.invoked for o in operations if o.outcome is Outcome.INFO)
-    missing, latest = 0, float("inf")
+    latest = float("inf")
     gaps: list[tuple[int, float]] = []
     for total in range(final, 0, -1):
         latest = min(latest, ends.get(total, latest))
         if total not in ends:
             gaps.append((total, latest))
-    for total, by in reversed(gaps):
-        missing += 1
+    for missing, (total, by) in enumerate(reversed(gaps), 1):
         able = sum(moment <= by for moment in begun)
         check(
             able >= missing,

@@ -1,7 +1,7 @@
 """What every client of the store has: its ways there, and how it keeps the history.
 
-There are two ways: our own protocol, with a session, which repeats until the outcome is known or the
-time is over; and a node's ``KvService`` (``cluster.Through``), which is asked once.
+There are two ways: our own protocol, with a session, which repeats until the outcome is known or
+the time is over; and a node's ``KvService`` (``cluster.Through``), which is asked once.
 """
 
 import random
@@ -67,6 +67,7 @@ class Player:
         self.client = client
         self.rpc: RpcClient = cluster.rpc(world)
         self.addresses = cluster.addresses
+        self.names = cluster.names
         self.name = name
         self.seen = seen
         self.rng = rng

@@ -119,6 +119,14 @@ class Scanned(NamedTuple):
     there: tuple[bytes, ...]
 
 
+class Moment(NamedTuple):
+    """From when to when somebody did something."""
+
+    began: float
+    ended: float
+    who: str
+
+
 @dataclass(slots=True)
 class Seen:
     """All of it."""
@@ -129,6 +137,14 @@ class Seen:
     changes: list[Change] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     scans: list[Scanned] = field(default_factory=list)
+    execs: list[Moment] = field(default_factory=list)
+    """Those that were done: from behind their WATCH to before EXEC."""
+    pokes: list[Moment] = field(default_factory=list)
+    """Touches of the watched key."""
+    paid: list[list[int]] = field(default_factory=list)
+    """What accounts held at one moment."""
+    tokens: list[tuple[Moment, int]] = field(default_factory=list)
+    """That somebody wrote with, or saw written."""
     final: Look | None = None
     """Everything, in the end."""
     held: dict[str, str | None] = field(default_factory=dict)

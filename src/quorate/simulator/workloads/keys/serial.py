@@ -16,6 +16,7 @@ since ends are part of what is read.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from quorate.base.check import check
@@ -35,7 +36,7 @@ from quorate.simulator.workloads.keys.transactions import BALANCE, balance
 def judge_transactions(txs: Sequence[Tx], looks: Sequence[Look], changes: Sequence[Change]) -> None:
     """Raise ``Bug`` unless all of that is true."""
     known = sorted((tx for tx in txs if tx.outcome is Outcome.OK), key=lambda tx: tx.revision)
-    for earlier, later in zip(known, known[1:], strict=False):
+    for earlier, later in pairwise(known):
         check(earlier.revision < later.revision, f"Revisions: {earlier} and {later} have the same")
         check(
             earlier.time_ms <= later.time_ms, f"Log time: {later} is at an earlier one: {earlier}"

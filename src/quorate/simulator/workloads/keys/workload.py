@@ -20,6 +20,7 @@ from quorate.simulator.workloads.keys.counting import judge_counter
 from quorate.simulator.workloads.keys.plain import PlainPlayer
 from quorate.simulator.workloads.keys.player import WAYS, Player, add_page
 from quorate.simulator.workloads.keys.record import COUNTER, ENDING, KEYS, Look, Seen, now_ms
+from quorate.simulator.workloads.keys.resp_clients import WATCHED, RespPlayer, judge_resp
 from quorate.simulator.workloads.keys.serial import judge_transactions
 from quorate.simulator.workloads.keys.told import judge_by, judge_watches
 from quorate.simulator.workloads.keys.transactions import TransactionPlayer
@@ -40,10 +41,15 @@ SHARES = {
     "touch": 1,
     "end": 3,
     "lock": 3,
+    "pipeline": 4,
+    "exec": 2,
+    "poke": 1,
+    "pay": 2,
+    "hold": 2,
 }
 """What a client does."""
 OPERATIONS = (*SHARES, *WAYS)
-CHANGES = ("write", "append", "add", "touch", "end", "lock")
+CHANGES = ("write", "append", "add", "touch", "end", "lock", "pipeline", "pay")
 NEEDED = (CHANGES, WAYS)
 TTL_MS = 300
 GONE_MS = 4_000
@@ -51,7 +57,7 @@ GONE_MS = 4_000
 PAUSE_MS = 50.0
 
 
-class KeysPlayer(PlainPlayer, TransactionPlayer):
+class KeysPlayer(PlainPlayer, TransactionPlayer, RespPlayer):
     """One client."""
 
 
@@ -177,7 +183,7 @@ class KeysWorkload(GroupWorkload):
 
     def judge(self, group: int) -> None:
         seen = self.seen
-        for model, keys in KEYS.items():
+        for model, keys in [*KEYS.items(), ("register", (WATCHED,))]:
             history = [operation for operation in seen.operations if operation.key in keys]
             judgement = check_history(MODELS[model], history, lambda steps: steps >= MAX_STEPS)
             if judgement.verdict is Verdict.ILLEGAL:
@@ -188,6 +194,7 @@ class KeysWorkload(GroupWorkload):
         counted = final.versions.get(COUNTER.encode())
         additions = [operation for operation in seen.operations if operation.key == COUNTER]
         judge_counter(additions, int(counted.value) if counted is not None else 0)
+        judge_resp(seen)
         judge_transactions(seen.txs, [*seen.looks, final], seen.changes)
         for scan in seen.scans:
             for key in scan.there:
