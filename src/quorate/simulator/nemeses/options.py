@@ -116,7 +116,7 @@ def draw_for_keys(
 ) -> Options:
     """For the one group of the key/value store."""
     drawn = draw_options(rng, operations, needed)
-    return msgspec.structs.replace(drawn, groups=1, clients=rng.randint(3, 5))
+    return msgspec.structs.replace(drawn, groups=1, clients=rng.randint(4, 7))
 
 
 def draw_for_nodes(

@@ -10,9 +10,8 @@ is lost is not known.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
-from quorate.base.check import check
 from quorate.base.codec import Request, outcome_of, union_decoder
 from quorate.base.errors import QuorateError
 from quorate.base.ids import GroupId
@@ -130,8 +129,7 @@ class KvCluster(RaftCluster):
         self, name: str, world: World, rpc: RpcClient, node: RaftNode
     ) -> Mapping[type[Request[Any]], Handler]:
         group = node.groups[GROUP]
-        store = group.machine
-        check(isinstance(store, Store), "a group of another machine")
+        store = cast(Store, group.machine)
         service = KvService(world, rpc, group, store)
         await open_door(world, Gateway(world, service, RespSettings()), name)
         door = Door(service)

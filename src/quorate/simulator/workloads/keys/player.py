@@ -104,7 +104,8 @@ class Player:
     async def _through(self, body: Any, timeout_ms: float) -> Any:
         address = self.rng.choice(self.addresses)
         outcome = await self.rpc.call(address, Through(encode(body)), timeout_ms=timeout_ms)
-        return result_of(outcome, reply_type(type(body)))
+        kind: Any = type(body)
+        return result_of(outcome, reply_type(kind))
 
     async def apply(self, operation: AnyOperation) -> Any:
         """One operation by itself; raises ``Refused`` if that is its reply."""
@@ -167,10 +168,11 @@ class Player:
         whole: bool = True,
     ) -> Tx:
         """Do ``operations`` on ``keys`` if the conditions hold."""
+        clock: list[AnyOperation]
         conditions: list[Condition] = [Untouched(k, r) for k, r in (untouched or {}).items()]
         conditions += [HasRevision(key, r) for key, r in (revisions or {}).items()]
         clock = [Set(CLOCK, b"", ttl_ms=CLOCK_TTL_MS), ExpiresAt(CLOCK)]
-        fetch = [Fetch(key) for key in keys]
+        fetch: list[LookOperation] = [Fetch(key) for key in keys]
         command = Transact(
             conditions, [*clock, *fetch, *operations, *fetch], [*clock, *fetch], whole=whole
         )

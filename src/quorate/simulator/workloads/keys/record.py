@@ -106,6 +106,8 @@ class Told:
     events: list[Event] = field(default_factory=list)
     reached: list[tuple[float, int]] = field(default_factory=list)
     """When it had been told up to which revision."""
+    refused_ms: float = -1.0
+    """When it was told last that the rest is forgotten."""
 
     def covers(self, key: bytes) -> bool:
         return key >= self.start and (self.end is None or key < self.end)

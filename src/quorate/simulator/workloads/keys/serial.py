@@ -132,7 +132,8 @@ class _Behind(NamedTuple):
 def _judge_real_time(known: Sequence[Tx], looks: Sequence[Look]) -> dict[int, _Behind]:
     """Sweep over true time; gives what each one stands behind, by identity."""
     events: list[tuple[float, int, Tx | Look]] = []
-    for each in (*known, *looks):
+    everything: list[Tx | Look] = [*known, *looks]
+    for each in everything:
         events.append((each.invoked, 0, each))
         events.append((each.returned or 0.0, 1, each))
     events.sort(key=lambda event: event[:2])

@@ -6,6 +6,7 @@ from log time; that and the order of all transactions ``serial`` judges.
 
 from quorate.kv.core.commands import (
     Add,
+    AnyOperation,
     Delete,
     DeleteEqual,
     Expire,
@@ -101,7 +102,8 @@ class TransactionPlayer(Player):
     async def _touch(self) -> None:
         """Made and deleted again, or only written again: both touch it."""
         key = self.rng.choice(SHARED)
-        operations = [Put(key, b"0"), Delete([key])][: self.rng.choice((1, 2, 2))]
+        both: list[AnyOperation] = [Put(key, b"0"), Delete([key])]
+        operations = both[: self.rng.choice((1, 2, 2))]
         tx = await self.transact("touch", (key,), operations, touches=(key,), values=(b"0",))
         if tx.held:
             tx.expected = {key: Version(b"0", tx.revision, 0) if len(operations) == 1 else None}
@@ -121,19 +123,23 @@ class TransactionPlayer(Player):
                 return
             case "refused":
                 # The second operation is refused: not a number.  So nothing of it is done.
-                operations = [Put(key, value), Put(ENDING[0], b"-"), Add(ENDING[0], 1)]
+                operations: list[AnyOperation] = [
+                    Put(key, value),
+                    Put(ENDING[0], b"-"),
+                    Add(ENDING[0], 1),
+                ]
                 tx = await self.transact("refused", (key,), operations)
                 tx.expected = dict(tx.before)
                 return
-        operation = {
+        of_kind: dict[str, AnyOperation] = {
             "set": Set(key, value, ttl_ms=ttl_ms),
             "keep": Set(key, value, keep_ttl=True),
             "expire": Expire(key, ttl_ms),
             "persist": Persist(key),
             "delete": Delete([key]),
-        }[kind]
+        }
         values = (value,) if kind in ("set", "keep") else ()
-        tx = await self.transact(kind, (key,), [operation], touches=(key,), values=values)
+        tx = await self.transact(kind, (key,), [of_kind[kind]], touches=(key,), values=values)
         if tx.held:
             tx.expected = {key: _ended(kind, tx, key, value, ttl_ms)}
 

@@ -14,12 +14,15 @@ from quorate.simulator.workloads.keys.record import Told, now_ms
 
 RANGES: tuple[tuple[bytes, bytes | None], ...] = (
     (b"", None),
-    (b"a", b"b"),
+    (b"a", b"d"),
     (b"e", b"m"),
     (b"e1", b"e1\0"),
     (b"w", b"x"),
 )
 ASK_MS = (300, 800)
+NAPS, NAP_MS = 0.03, 1_500.0
+"""How often a watcher does not ask for so long, at most: then it has much to be told, or too much.
+"""
 PAGE = 5
 
 
@@ -28,7 +31,7 @@ class Watcher(Player):
 
     async def follow(self, pace_ms: float) -> None:
         start, end = self.rng.choice(RANGES)
-        limit = self.rng.choice((3, 10, 1000) if end is not None else (50, 1000))
+        limit = self.rng.choice((5, 7, 1000) if end is not None else (50, 1000))
         told = self._begin(start, end, 0)
         for number in itertools.count(self.rng.randrange(len(self.addresses))):
             address = self.addresses[number % len(self.addresses)]
@@ -37,6 +40,7 @@ class Watcher(Player):
             try:
                 changed = await self.rpc.call(address, request, timeout_ms=timeout_ms)
             except NotFound:
+                told.refused_ms = now_ms()
                 since = await self._read_again(start, end)
                 if since is not None:
                     told = self._begin(start, end, since)
@@ -45,9 +49,10 @@ class Watcher(Player):
                 await self.world.clock.sleep(self.rng.uniform(0, 50))
                 continue
             note(told, changed)
-            if len(changed.events) < limit:
-                pause_ms = self.rng.choice((0.0, 0.0, pace_ms))
-                await self.world.clock.sleep(self.rng.uniform(0, pause_ms))
+            if self.rng.random() < NAPS:
+                await self.world.clock.sleep(self.rng.uniform(0, NAP_MS))
+            elif len(changed.events) < limit:
+                await self.world.clock.sleep(self.rng.uniform(0, pace_ms))
 
     def _begin(self, start: bytes, end: bytes | None, since: int) -> Told:
         told = Told(self.name, start, end, since, since)
@@ -57,11 +62,12 @@ class Watcher(Player):
     async def _read_again(self, start: bytes, end: bytes | None) -> int | None:
         """The revision from which to go on; ``None`` if the keys cannot be read now."""
         since: int | None = None
+        limit, anywhere = self.rng.choice((PAGE, 100)), self.rng.random() < 0.3
         following: bytes | None = start
         while following is not None:
             try:
                 page: Page = await self.client.query(
-                    Range(following, end, PAGE), timeout_ms=800, anywhere=True
+                    Range(following, end, limit), timeout_ms=2_000, anywhere=anywhere
                 )
             except QuorateError:
                 return None

@@ -125,8 +125,7 @@ class KeysWorkload(GroupWorkload):
 
     # The end.
 
-    async def look(self, client: GroupClient, group: int) -> None:
-        world = client._world
+    async def look(self, world: World, client: GroupClient, group: int) -> None:
         player = Player(self._kv, world, client, "reader", self.seen, self._rng)
         await self._look_at_all(player)
         await self._let_end(player)
