@@ -45,7 +45,7 @@ from quorate.simulator.workloads.keys.record import (
 
 R = TypeVar("R")
 
-TIMEOUTS_MS = (300, 2_000, 5_000)
+TIMEOUTS_MS = (300, 1_000, 3_000)
 SESSION, SERVICE = "session", "service"
 WAYS = (SESSION, SERVICE)
 
