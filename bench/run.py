@@ -24,6 +24,7 @@ BENCHES = (
     "idle_groups",
     "failover",
     "snapshots",
+    "kv_memory",
 )
 
 

@@ -1,10 +1,11 @@
 """A ``KvService`` whose store is right here: each call is applied in the next turn of the loop.
 
-For the gateway's tests: real commands on a real ``Store``, through the real encoding of commands and
-replies, without a log.  It can be told to fail.
+For the gateway's tests: real commands on a real ``Store``, through the real encoding of
+commands and replies, without a log.  It can be told to fail.
 """
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,11 +21,18 @@ from quorate.base.machine import Meta
 from quorate.gateways.resp.connection import RespConnection
 from quorate.gateways.resp.door import RespDoor, start_resp
 from quorate.gateways.resp.gateway import Gateway, RespSettings
-from quorate.kv.core.commands import MAX_COMMAND_BYTES, MAX_INLINE_BYTES, Apply, Stage, Transact
-from quorate.kv.core.commands import Transacted
+from quorate.kv.core.commands import (
+    MAX_COMMAND_BYTES,
+    MAX_INLINE_BYTES,
+    Apply,
+    Stage,
+    Transact,
+    Transacted,
+)
 from quorate.kv.core.store import Store
 from quorate.runtime.ports import World
 from quorate.runtime.real.loop import run
+from quorate.runtime.real.tls import TlsPaths
 from quorate.runtime.real.world import close_world, real_world
 
 
@@ -38,7 +46,7 @@ class LocalService:
         self.fails: QuorateError | None = None
         self.log: list[Any] = []
         """Every command that was applied."""
-        self.settles = 0
+        self.applies = self.settles = 0
         self.uploads = 0
         self.group = SimpleNamespace(
             is_leader=True,
@@ -59,6 +67,7 @@ class LocalService:
 
     def apply(self, operations: Sequence[Any], size: int, done: Callable[[Any], None]) -> None:
         assert operations
+        self.applies += 1
         command = Apply(list(operations))
         assert len(encode(command)) <= size + 100
         self.later(lambda: done(self.fails or self.command(command, list[Any])))
@@ -140,8 +149,6 @@ class Bench:
         self.waiting: list[Callable[[], object]] = []
         self.timers: list[SimpleNamespace] = []
         self.service = LocalService(lambda: self.now_ms, self.waiting.append)
-        import random
-
         clock = SimpleNamespace(
             wall_ms=lambda: self.now_ms, monotonic_ms=lambda: float(self.now_ms),
             call_later=self._call_later,
@@ -180,31 +187,34 @@ class Bench:
 
 
 @contextmanager
-def open_door(settings: RespSettings | None = None) -> Iterator[tuple[int, LocalService]]:
+def open_door(
+    settings: RespSettings | None = None, tls: TlsPaths | None = None
+) -> Iterator[tuple[int, LocalService]]:
     """A door on a real socket, its loop in a thread: its port, and the store behind it."""
     ready = threading.Event()
     found: dict[str, Any] = {}
+    failures: list[BaseException] = []
 
     async def main() -> None:
         with TemporaryDirectory() as folder:
             loop = asyncio.get_running_loop()
-            world: World = real_world(Path(folder))
+            world: World = real_world(Path(folder), stop=failures.append)
             service = LocalService(world.clock.wall_ms, loop.call_soon)
             door: RespDoor = await start_resp(
                 world,
                 service,
                 Address("127.0.0.1:0"),
-                None,
+                tls,
                 settings or RespSettings(),  # type: ignore[arg-type]
             )
             stop = asyncio.Event()
             found.update(port=door.port, service=service, loop=loop, stop=stop, door=door)
             ready.set()
             await stop.wait()
-            door.close()
+            await door.close()
             await close_world(world)
 
-    thread = threading.Thread(target=lambda: run(main()))
+    thread = threading.Thread(target=lambda: run(main))
     thread.start()
     assert ready.wait(5)
     try:
@@ -212,4 +222,4 @@ def open_door(settings: RespSettings | None = None) -> Iterator[tuple[int, Local
     finally:
         found["loop"].call_soon_threadsafe(found["stop"].set)
         thread.join(5)
-        assert not thread.is_alive()
+        assert not thread.is_alive() and not failures

@@ -5,6 +5,7 @@ from fuzz import (
     history_targets,
     machine_targets,
     raft_targets,
+    resp_targets,
     rpc_targets,
     snapshot_targets,
     text_targets,
@@ -19,6 +20,7 @@ _MODULES = (
     snapshot_targets,
     history_targets,
     text_targets,
+    resp_targets,
 )
 TARGETS: dict[str, Target] = {
     target.name: target for module in _MODULES for target in module.TARGETS

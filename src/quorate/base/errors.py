@@ -55,6 +55,12 @@ class BadInput(QuorateError):
     exit_code = 2
 
 
+class TooLarge(BadInput):
+    """What was asked for, or sent, does not fit one frame of its connection."""
+
+    code = "too_large"
+
+
 class BadConfiguration(QuorateError):
     """The configuration, data directory or certificate does not fit."""
 
@@ -144,6 +150,14 @@ class DiskFailed(QuorateError):
 
     code = "disk_failed"
     exit_code = 12
+
+
+class StoreFull(QuorateError):
+    """The key/value store is at its bound, and what was asked would make it grow; nothing was
+    changed.  Reads, deletes and changes that do not grow go on."""
+
+    code = "store_full"
+    exit_code = 15
 
 
 class ProtocolError(QuorateError):

@@ -86,13 +86,16 @@ class FreezableMap(Generic[K, V]):
         position = bisect_right(self._bounds, key)
         block = self._blocks[position] if self._owned[position] else self._own(position)
         before = block.get(key)
+        if before is not None:
+            block[key] = value
+            return before
         length = len(block)
         block[key] = value
         if len(block) != length:
             self._length += 1
             if length == BLOCK_ENTRIES:
                 self._cut(position, key)
-        return before
+        return None
 
     def pop(self, key: K) -> V:
         """Take the entry away; raises ``KeyError``."""

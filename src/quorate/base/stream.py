@@ -11,29 +11,44 @@ from quorate.base.codec import UNREADABLE, decode
 from quorate.base.errors import CorruptData
 
 _LENGTH_BYTES = 4
+PIECE_BYTES = 256 << 10
+"""The largest piece that ``pack_records`` makes: who hands it on is not held up."""
 
 
 def pack_records(records: Iterable[bytes]) -> Iterator[bytes]:
-    """Each record with its length in front."""
+    """Each record with its length in front; a large one comes in several pieces."""
     for record in records:
-        yield len(record).to_bytes(_LENGTH_BYTES, "big") + record
+        length = len(record).to_bytes(_LENGTH_BYTES, "big")
+        if len(record) < PIECE_BYTES:
+            yield length + record
+        else:
+            yield length
+            for start in range(0, len(record), PIECE_BYTES):
+                yield record[start : start + PIECE_BYTES]
 
 
 def unpack_records(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """The records of a stream that was cut into ``pieces``; raises ``CorruptData`` if it is cut
-    short."""
-    buffer = b""
+    short.  A record's pieces are put together once, when all of them are there."""
+    parts: list[bytes] = []
+    there, wanted = 0, _LENGTH_BYTES
     for piece in pieces:
-        buffer = buffer + piece if buffer else piece
-        start, size = 0, len(buffer)
-        while (body := start + _LENGTH_BYTES) <= size:
+        parts.append(piece)
+        there += len(piece)
+        if there < wanted:
+            continue
+        buffer = b"".join(parts)
+        start = 0
+        while (body := start + _LENGTH_BYTES) <= there:
             end = body + int.from_bytes(buffer[start:body], "big")
-            if end > size:
+            if end > there:
                 break
             yield buffer[body:end]
             start = end
-        buffer = buffer[start:]
-    if buffer:
+        wanted = end - start if body <= there else _LENGTH_BYTES
+        parts = [buffer[start:]]
+        there -= start
+    if there:
         raise CorruptData("a snapshot ends in the middle of a record; fetch it again")
 
 

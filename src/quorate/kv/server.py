@@ -3,56 +3,78 @@
 A watch is a question that waits: each answer says up to which revision everything has been told,
 and the next question goes on from there, at this node or another.  So a watch loses nothing
 when a leader or a connection does, and nobody keeps anything for a client that went away.
+
+Before a node says that nothing has happened it asks whether it is still up to date: one that is cut
+off from the others fails that, and its client asks another.
 """
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
 from quorate.base.codec import Request
-from quorate.base.errors import Unavailable
 from quorate.kv.core.commands import Changed, Changes
 from quorate.kv.core.store import Store
-from quorate.kv.messages import Found, ReadValue, Watch
+from quorate.kv.messages import CloseView, OpenView, ReadView, ViewOpened, ViewPiece, Watch
+from quorate.kv.views import Views
 from quorate.kv.watches import Watches
 from quorate.raft.group import Group
 from quorate.rpc.server import Bulk, Call, Handler
+from quorate.runtime.ports import World
 
+WAIT_SHARE = 0.75
+"""Of a caller's deadline: so long a watch waits for something to happen."""
 ANSWER_SHARE = 0.9
-"""Of a caller's deadline: then a watch says that nothing has happened."""
+"""By then it is answered, or given up."""
 
 
 class KvServer:
     """Answers for the store of one node; its table goes to the process's ``RpcServer``."""
 
-    def __init__(self, group: Group, store: Store) -> None:
+    def __init__(self, world: World, group: Group, store: Store) -> None:
+        self._world = world
         self._group = group
         self._store = store
-        self._watches = Watches(store)
+        self._watches = Watches(world.clock, store)
+        self._views = Views(world, store)
         group.on_applied(self._watches.applied)
         self.requests: Mapping[type[Request[Any]], Handler] = {
-            ReadValue: self._read_value,
             Watch: self._watch,
+            OpenView: self._open_view,
+            ReadView: self._read_view,
+            CloseView: self._close_view,
         }
 
-    async def _read_value(self, request: ReadValue, call: Call) -> Bulk:
-        await self._group.barrier(timeout_ms=ANSWER_SHARE * call.remaining_ms, anywhere=True)
-        item = self._store.state.get(request.key)
-        if item is None:
-            return Bulk(Found(0, 0), [])
-        return Bulk(Found(item.revision, item.at_ms), [item.value])
-
     async def _watch(self, request: Watch, call: Call) -> Changed:
-        query = Changes(request.since, request.start, request.end, request.limit)
-        try:
-            async with asyncio.timeout(ANSWER_SHARE * call.remaining_ms / 1000):
-                while True:
-                    found = self._store.changes(query)
-                    if found.events:
-                        return found
-                    await self._watches.wait(request.start, request.end)
-        except TimeoutError:
-            found = self._store.changes(query)
-            if self._store.state.revision < request.since:
-                raise Unavailable("this node is far behind: ask another one") from None
-            return found
+        clock, since = self._world.clock, request.since
+        until_ms = clock.monotonic_ms() + WAIT_SHARE * call.remaining_ms
+        while True:
+            found = self._changes(request, since)
+            left_ms = until_ms - clock.monotonic_ms()
+            if found.events:
+                return found
+            if left_ms <= 0:
+                break
+            # What it was not woken for is told, also if that is forgotten by now.
+            since = found.revision
+            since = await self._watches.wait(since, request.start, request.end, left_ms)
+        left_ms = (ANSWER_SHARE - WAIT_SHARE) * call.remaining_ms
+        await self._group.barrier(timeout_ms=left_ms, anywhere=True)
+        return self._changes(request, found.revision)
+
+    def _changes(self, request: Watch, since: int) -> Changed:
+        return self._store.changes(Changes(since, request.start, request.end, request.limit))
+
+    async def _open_view(self, request: OpenView, call: Call) -> ViewOpened:
+        await self._group.barrier(timeout_ms=ANSWER_SHARE * call.remaining_ms, anywhere=True)
+        state = self._store.state
+        time_ms = max(state.time_ms, self._world.clock.wall_ms())
+        view = self._views.open(time_ms)
+        index = self._group.last_applied
+        return ViewOpened(view, index, state.revision, len(state.items), time_ms)
+
+    def _read_view(self, request: ReadView, call: Call) -> Bulk:
+        entries, is_last = self._views.read(request.view, request.number)
+        return Bulk(ViewPiece(is_last), [entries])
+
+    def _close_view(self, request: CloseView, call: Call) -> None:
+        self._views.close(request.view)

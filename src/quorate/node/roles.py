@@ -97,7 +97,7 @@ class Setting:
 class Gateway(Protocol):
     """An open door for another protocol."""
 
-    def close(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 class Role:
@@ -120,7 +120,7 @@ class Role:
         if self._node is not None:
             await self._node.hand_over(timeout_ms=HAND_OVER_MS)
         if self._gateway is not None:
-            self._gateway.close()
+            await self._gateway.close()
         await self._server.close()
         if self._node is not None:
             self._node.stop()
@@ -156,7 +156,7 @@ async def start_raft(setting: Setting) -> Role:
         **node.server.requests,
         **master.requests,
         **coordinator.requests,
-        **KvServer(node.groups[KV_GROUP], store).requests,
+        **KvServer(world, node.groups[KV_GROUP], store).requests,
         DescribeNode: _describer(setting, node),
         Examine: examiner(world, node, setting.timing, setting.life),
     }

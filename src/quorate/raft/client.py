@@ -15,18 +15,25 @@ from quorate.base.check import check
 from quorate.base.codec import Command, Query, Request, encode, reply_type, result_of
 from quorate.base.errors import (
     BadConfiguration,
+    BadInput,
     DeadlineExceeded,
     Maybe,
     NotLeader,
     ProtocolError,
     QuorateError,
     SessionExpired,
+    TooLarge,
     Unavailable,
     error_from,
 )
 from quorate.base.ids import Address, GroupId
 from quorate.raft.messages import MAX_PROPOSED, MAX_PROPOSED_BYTES, Ask, Propose
-from quorate.raft.sessions import SESSION_IDLE_MS, OpenSession, wrap
+from quorate.raft.sessions import (
+    MAX_COMMAND_BYTES,
+    SESSION_IDLE_MS,
+    OpenSession,
+    wrap,
+)
 from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import World
 
@@ -116,6 +123,12 @@ class GroupClient:
         """
         deadline_ms = self._world.clock.monotonic_ms() + timeout_ms
         body = encode(command)
+        if len(body) > MAX_COMMAND_BYTES:
+            # Here, since the server refuses it together with all that travels with it.
+            raise BadInput(
+                f"a command of {len(body)} bytes; at most {MAX_COMMAND_BYTES} fit"
+                " an entry of the log: do less at a time"
+            )
         try:
             async with asyncio.timeout(timeout_ms / 1000):
                 await self._turn.acquire()
@@ -135,17 +148,19 @@ class GroupClient:
         return result
 
     async def query(self, query: Query[R], *, timeout_ms: float, anywhere: bool = False) -> R:
-        """A linearizable answer, or ``Unavailable``.
+        """A linearizable answer, or ``Unavailable``; one that does not fit a control frame comes
+        over the bulk connection, and is ``TooLarge`` if it does not fit there either.
 
         ``anywhere``: from any replica, which asks the leader only how far it must have come: spares
         the leader work, and costs the network's way once more.
         """
         request = Ask(self._group, encode(query), anywhere)
         deadline_ms = self._world.clock.monotonic_ms() + timeout_ms
-        if anywhere:
-            outcome = await self._somebody(request, deadline_ms)
-        else:
-            outcome = await self._leader(partial(self._call, request), deadline_ms)
+        ask = self._somebody if anywhere else self._leader
+        try:
+            outcome = await ask(partial(self._call, request), deadline_ms)
+        except TooLarge:
+            outcome = await ask(partial(self._call_bulk, request), deadline_ms)
         result: R = result_of(outcome, reply_type(type(query)))
         return result
 
@@ -157,6 +172,11 @@ class GroupClient:
         deadline_ms = self._world.clock.monotonic_ms() + timeout_ms
         reply: R = await self._leader(partial(self._call, request), deadline_ms)
         return reply
+
+    @property
+    def addresses(self) -> list[Address]:
+        """Those that were given, and what was learnt of the group's members since."""
+        return list(dict.fromkeys((*self._addresses, *self._learnt)))
 
     @property
     def leader(self) -> Address:
@@ -192,12 +212,23 @@ class GroupClient:
             first = next(number for own, number in self._outstanding if own == session)
             acknowledged = first - 1
             command = wrap(session, sequence, acknowledged, body)
-            return await self._leader(partial(self._propose, command), deadline_ms, changes=True)
+            try:
+                propose = partial(self._propose, command)
+                return await self._leader(propose, deadline_ms, changes=True)
+            except TooLarge:
+                # The answers to all that travelled together; the session still has this one.
+                alone = partial(self._call_bulk, Propose(self._group, [command]))
+                return (await self._leader(alone, deadline_ms, changes=True))[0]
+        except TooLarge as error:
+            raise Maybe(f"it was applied, and its answer cannot be sent: {error.message}") from None
         finally:
             self._outstanding.pop((session, sequence), None)
 
     async def _call(self, request: Request[R], target: Address, timeout_ms: float) -> R:
         return await self._rpc.call(target, request, timeout_ms=timeout_ms)
+
+    async def _call_bulk(self, request: Request[R], target: Address, timeout_ms: float) -> R:
+        return (await self._rpc.call_bulk(target, request, timeout_ms=timeout_ms))[0]
 
     async def _propose(self, command: bytes, target: Address, timeout_ms: float) -> bytes:
         """One attempt at ``command``, joined with the others of this turn."""
@@ -264,15 +295,17 @@ class GroupClient:
             raise Maybe(sentence)
         raise DeadlineExceeded(sentence)
 
-    async def _somebody(self, request: Request[R], deadline_ms: float) -> R:
-        """Send ``request``, which changes nothing, to one after the other."""
+    async def _somebody(
+        self, attempt: Callable[[Address, float], Awaitable[R]], deadline_ms: float
+    ) -> R:
+        """Ask one after the other for what changes nothing."""
         last: Exception | None = None
         while (remaining_ms := deadline_ms - self._world.clock.monotonic_ms()) > 0:
             self._asked += 1
             target = self._addresses[self._asked % len(self._addresses)]
             try:
                 timeout_ms = min(remaining_ms, ATTEMPT_MS)
-                return await self._rpc.call(target, request, timeout_ms=timeout_ms)
+                return await attempt(target, timeout_ms)
             except (Unavailable, Maybe, NotLeader) as error:
                 last = error
             await self._world.clock.sleep(PAUSE_MS)
@@ -281,7 +314,7 @@ class GroupClient:
     def _turn_from(self, target: Address) -> None:
         """Ask the next address, unless somebody has already turned."""
         if self._target == target:
-            addresses = list(dict.fromkeys((*self._addresses, *self._learnt)))
+            addresses = self.addresses
             position = addresses.index(target) + 1 if target in addresses else 0
             turned = [*addresses[position:], *addresses[:position]]
             self._target = next((a for a in turned if not self._avoids(a)), turned[0])

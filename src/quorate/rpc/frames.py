@@ -21,7 +21,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar, Union
 import msgspec
 
 from quorate.base.codec import UNREADABLE, encode
-from quorate.base.errors import BadInput, ProtocolError
+from quorate.base.errors import ProtocolError, TooLarge
 from quorate.runtime.ports import Buffer, Frame
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ def encode_frame(
     payload: Sequence[Buffer] = (),
     max_bytes: int = MAX_CONTROL_FRAME_BYTES,
 ) -> tuple[Frame, int]:
-    """A frame in pieces, and its length in bytes; ``BadInput`` if that is above ``max_bytes``."""
+    """A frame in pieces, and its length in bytes; ``TooLarge`` if that is above ``max_bytes``."""
     # A tuple encodes as the array that Header is, in one pass with the body.
     header = encode((kind, call_id, timeout_ms, body))
     size = len(header) + 4
@@ -110,7 +110,7 @@ def encode_frame(
     if size > max_bytes:
         what = getattr(type(body), "__struct_config__", None)
         name = (what and what.tag) or type(body).__name__
-        raise BadInput(
+        raise TooLarge(
             f"{KIND_NAMES[kind]} {name} has {size} bytes and the most that may be sent is "
             f"{max_bytes}: ask for, or send, less at a time"
         )

@@ -19,6 +19,7 @@ from quorate.base.errors import AlreadyExists, QuorateError
 from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
 from quorate.gfs.client import DEFAULT_TIMEOUT_MS, FileSystem
+from quorate.kv.client import KvClient
 from quorate.mapreduce.client import JobClient
 from quorate.node.bootstrap import founding_identity, new_cluster_id
 from quorate.node.identity import founding_replica, node_of
@@ -360,6 +361,7 @@ class User:
         doors = cluster.addresses
         self.files = FileSystem(world, self.rpc, doors, timeout_ms=timeout_ms)
         self.jobs = JobClient(world, self.rpc, doors, timeout_ms=timeout_ms)
+        self.kv = KvClient(world, self.rpc, doors, timeout_s=timeout_ms / 1000)
 
 
 class NodeCluster(Cluster):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.base.errors import CorruptData
-from quorate.base.stream import pack_records, unpack_records
+from quorate.base.stream import PIECE_BYTES, pack_records, unpack_records
 
 RECORDS = st.lists(st.binary(max_size=20), max_size=8)
 
@@ -49,3 +49,28 @@ def test_records_are_handed_over_as_soon_as_they_are_whole() -> None:
     records = unpack_records(pieces)
     assert next(records) == b"a"
     assert next(pieces) == b"\0\1b"  # it had not been asked for yet
+
+
+def test_a_large_record_comes_in_bounded_pieces() -> None:
+    record = bytes(range(256)) * (PIECE_BYTES // 100)
+    pieces = list(pack_records([b"a", record, b"", record[:PIECE_BYTES]]))
+    assert max(map(len, pieces)) == PIECE_BYTES
+    assert list(unpack_records(pieces)) == [b"a", record, b"", record[:PIECE_BYTES]]
+
+
+class _Counted(bytes):
+    """A piece that counts how often pieces are added up."""
+
+    added = 0
+
+    def __radd__(self, before: bytes) -> bytes:
+        _Counted.added += 1
+        return bytes(before) + bytes(self)
+
+
+def test_a_large_record_is_put_together_once() -> None:
+    record = bytes(10_000)
+    stream = b"".join(pack_records([record, b"end"]))
+    pieces = [_Counted(stream[start : start + 10]) for start in range(0, len(stream), 10)]
+    assert list(unpack_records(pieces)) == [record, b"end"]
+    assert _Counted.added == 0

@@ -162,14 +162,16 @@ class RespConnection(Client):
         return told
 
     def staged(self, operations: Sequence[AnyOperation], then: Callable[[], None]) -> None:
-        """Send large values ahead, if there must be, and go on with ``then``."""
-        if sum(plain_bytes(each) for each in operations) > MAX_PLAIN_BYTES:
+        """Send large values ahead, if it must be, and go on with ``then``."""
+        plain = sum(map(plain_bytes, operations))
+        large = sum(len(value) for each in operations for value in large_values(each))
+        if plain > MAX_PLAIN_BYTES:
             self.done(
                 encoder.error(
                     f"ERR a command has {MAX_PLAIN_BYTES} bytes at most beside its large values"
                 )
             )
-        elif not any(map(large_values, operations)):
+        elif plain + large <= MAX_PLAIN_BYTES:
             then()
         else:
             self.gateway.world.spawn(self._stage(operations, then), "stage large values")
@@ -216,7 +218,7 @@ class RespConnection(Client):
         self._parser.feed(data)
         if not self._is_busy:
             self._go_on()
-        must_wait = self._is_busy or self._stall is not None
+        must_wait = (self._is_busy or self._stall is not None) and not self.is_closed
         if must_wait and not self._is_paused and self._parser.held_bytes() > MAX_WAITING_BYTES:
             self._is_paused = True
             self._transport.pause_reading()
@@ -261,6 +263,7 @@ class RespConnection(Client):
         self.gateway.held_bytes -= self._held
         self._held = 0
         self._commands, self._slots, self.transaction = [], [], None
+        self._wait_to_read = None
         self._parser = Parser()
         self.gateway.forget(self)
 
@@ -285,7 +288,7 @@ class RespConnection(Client):
             self._is_running = False
         if not self.is_closed:
             self._count_held()
-            if self._is_paused and not self._is_busy and self._stall is None:
+            if not self.is_closed and self._is_paused and not self._is_busy and self._stall is None:
                 self._is_paused = False
                 self._transport.resume_reading()
 
@@ -370,14 +373,14 @@ class RespConnection(Client):
             slots = slots[: self._affordable(slots)]
         self._at = start + len(slots)
         self.gateway.commands += len(slots)
-        self._slots = slots
         if not work:
             self._write(b"".join(self.shown(slots, iter(()))))
-        elif work & CHANGES:
-            self._is_busy = True
+            return
+        self._is_busy = True
+        self._slots = slots
+        if work & CHANGES:
             self._change(slots)
         else:
-            self._is_busy = True
             self._place = 0
             if self.reads_locally:
                 self._read_on()
@@ -409,11 +412,10 @@ class RespConnection(Client):
             self.service.apply(operations, size, self._applied)
             return
 
-        def send() -> None:
-            size = sum(map(plain_bytes, operations))
-            self.service.apply(operations, size, self._applied)
-
-        self.staged(operations, send)
+        # It is one large command; what is not sent ahead fits by ``staged``'s own bound.
+        self.staged(
+            operations, lambda: self.service.apply(operations, MAX_PLAIN_BYTES, self._applied)
+        )
 
     def _applied(self, outcome: Any) -> None:
         if self.is_closed:
@@ -434,7 +436,7 @@ class RespConnection(Client):
         if self.is_closed:
             return
         if isinstance(outcome, QuorateError):
-            self._refuse(self._slots, outcome)
+            self._refuse(self._slots, surely(outcome))
         else:
             self._read_on()
 
@@ -452,7 +454,10 @@ class RespConnection(Client):
             slot = slots[place]
             if isinstance(slot, tuple):
                 operation: Any = slot[0]
-                slot = slot[1](look(operation), self)
+                try:
+                    slot = slot[1](look(operation), self)
+                except QuorateError as error:
+                    slot = refused(error.code, error.message)
             out.append(slot)
             size += len(slot)
             if size > WRITE_BYTES:
@@ -470,14 +475,14 @@ class RespConnection(Client):
         """The answers of a batch; ``replies`` are those of its operations."""
         answers = []
         for slot in slots:
-            if isinstance(slot, bytes):
+            if type(slot) is tuple:
+                reply = next(replies)
+                if type(reply) is dict:  # a Refusal: no other reply is a map
+                    answers.append(refused(reply["code"], reply["message"]))
+                else:
+                    answers.append(slot[1](reply, self))
+            elif isinstance(slot, bytes):
                 answers.append(slot)
-                continue
-            reply = next(replies)
-            if type(reply) is dict:  # a Refusal: no other reply is a map
-                answers.append(refused(reply["code"], reply["message"]))
-            else:
-                answers.append(slot[1](reply, self))
         return answers
 
     def _write(self, data: bytes) -> None:

@@ -39,7 +39,7 @@ class RespDoor:
     def port(self) -> int:
         return self.gateway.port
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._server is not None:
             self._server.close()
         for connection in list(self.gateway.connections.values()):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from quorate.kv.core.commands import (
-    MAX_COMMAND_BYTES,
+    MAX_INLINE_BYTES,
     AnyOperation,
     Append,
     Get,
@@ -25,8 +25,8 @@ from quorate.kv.core.commands import (
 from quorate.kv.core.store import Store
 
 LARGE_BYTES = 16 << 10
-MAX_PLAIN_BYTES = MAX_COMMAND_BYTES * 3 // 4
-"""Of one command of ours; the rest is room for what surrounds it."""
+MAX_PLAIN_BYTES = MAX_INLINE_BYTES
+"""Of one command of ours."""
 OPERATION_BYTES = 24
 PART_BYTES = 6
 """What an operation, and each key or value in it, takes beside its bytes, at most."""

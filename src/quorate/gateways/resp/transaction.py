@@ -93,14 +93,19 @@ class Transaction:
 def _slot(connection: "RespConnection", entry: Entry | None, args: Args) -> bytes | Asked:
     """What is queued; raises ``CommandError``."""
     if entry is None:
-        raise CommandError(unknown(args)[1:-2].decode())
+        raise CommandError(_text(unknown(args)))
     if not entry.least <= len(args) <= entry.most:
-        raise CommandError(wrong_arity(entry.name)[1:-2].decode())
+        raise CommandError(_text(wrong_arity(entry.name)))
     if entry.parse is not None:
         return entry.parse(args)
     if entry.answer is not None:
         return answered(entry.answer, connection, args)
     raise CommandError("ERR Command not allowed inside a transaction")
+
+
+def _text(answer: bytes) -> str:
+    """Of an error that is written already."""
+    return answer[1:-2].decode("utf-8", "replace")
 
 
 # The commands.

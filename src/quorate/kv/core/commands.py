@@ -7,14 +7,18 @@ An *operation* touches the keys that it names and has one reply.  It travels in 
 * ``Transact``: operations that are done together, if all conditions hold.
 
 Every change gets a *revision*, a number that grows by one with each operation that changes
-something; all changes of a transaction have the same.  A key's revision is that of its last change.
+something; all changes of an operation, or of a transaction, have the same.  A key's revision is
+that of its last change.
 
 Times are log time (raft/group.py): a key with a time to live is gone from the first entry on whose
 log time is at or behind its end, on all replicas alike, whatever their clocks say.
 
 An operation is a ``msgspec`` array ``[number, field, …]``; a ``value`` may also be a number, that
 of an upload: what is larger than ``MAX_INLINE_BYTES`` comes before in pieces (``Stage``), since a
-log entry is small enough not to hold up a heartbeat.
+log entry is small enough not to hold up a heartbeat.  Whatever uses an upload, uses it up.
+
+No command takes long: what a few bytes can ask for (appending to a value of 8 MiB, reading it
+sixteen thousand times) is counted, and what follows is refused (``MAX_WORK_BYTES``).
 """
 
 from enum import IntEnum
@@ -29,11 +33,13 @@ MAX_VALUE_BYTES = 8 << 20
 MAX_INLINE_BYTES = 256 * 1024
 """Of a value inside a command; what is larger is staged."""
 MAX_OPERATIONS = 16 * 1024
-"""In one command."""
+"""In one command; also keys in one operation."""
 MAX_COMMAND_BYTES = 448 * 1024
 """Of all operations in one command, so that it fits a log entry."""
 MAX_STAGED_BYTES = 64 << 20
-"""Of all uploads that nobody has used yet."""
+"""Of all uploads that nobody has used yet, with what they take beside their bytes."""
+MAX_WORK_BYTES = 2 * MAX_STAGED_BYTES
+"""Of large values that one command reads, writes and gives: 50 ms or so."""
 MAX_PAGE_ENTRIES = 10_000
 MAX_PAGE_BYTES = 512 * 1024
 """Of one answer to ``Range`` or ``Changes``; one entry is given even if it is larger."""
@@ -368,6 +374,19 @@ class Stage(Command[int], tag="kv.stage.1"):
     data: bytes
 
 
+class Limit(Command[None], tag="kv.limit.1"):
+    """How large the store may become.
+
+    At the bound whatever makes it grow is refused with ``StoreFull`` before it changes anything;
+    the rest goes on, and so does growing, as soon as there is room.
+    """
+
+    max_bytes: int
+    """Of ``Statistics.bytes``; 0: no bound."""
+    restricted: str = ""
+    """If it is a sentence, nothing may grow at all, and that is why: a disk is nearly full."""
+
+
 # Queries.
 
 
@@ -378,11 +397,11 @@ class LookUp(Query[list[Any]], tag="kv.look_up.1"):
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False):
-    """A key in an answer."""
+    """What is known of a key."""
 
     key: bytes
     value: bytes
-    """Empty if nobody asked for values."""
+    """In an answer empty, if nobody asked for values."""
     revision: int
     at_ms: int = 0
     """The log time of its end; 0: none."""
@@ -454,11 +473,13 @@ class Statistics(Reply):
     revision: int
     keys: int
     bytes: int
-    """What keys, values and their index take, about."""
+    """What keys, values and their index, uploads and history take, about."""
     history_from: int
     """Changes after this revision can be asked for."""
     with_end: int
     """Keys with a time to live."""
+    max_bytes: int
+    restricted: str
 
 
 class AskStatistics(Query[Statistics], tag="kv.statistics.1"):

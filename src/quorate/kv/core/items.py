@@ -3,33 +3,28 @@
 Rules:
 * A key whose end is at or before log time is not there, whether it has been taken away yet or not.
 * Ends lie in a map of their own, in the order of time, so that the next one is found at once.
+* An entry is never changed, only replaced: a frozen view may show it, or the history.
 * A table is an ordered map that can be frozen: in memory (base/frozen.py), or on a disk.
 """
 
 from collections.abc import Iterator
 from typing import Protocol
 
-import msgspec
 from google_crc32c import value as checksum
 
 from quorate.base.frozen import FreezableMap
+from quorate.kv.core.commands import Entry
 
 KEY_OVERHEAD_BYTES = 220
 """What a key takes in memory beside its own bytes and its value's, about (bench/kv_memory.py)."""
 
+END_OVERHEAD_BYTES = 120
+"""What its end takes, if it has one, beside the key's bytes once more (bench/kv_memory.py)."""
+
 SMALL_BYTES = 4096
-"""Of a value that is cheaper to copy than to look at apart from its key."""
+"""Of key and value together, where it is cheaper to copy them than to look at each."""
 
 _MASK = (1 << 64) - 1
-
-
-class Item(msgspec.Struct, array_like=True, gc=False):
-    """What is known of a key; never changed, only replaced: a frozen view may show it."""
-
-    value: bytes
-    revision: int
-    at_ms: int = 0
-    """The log time of its end; 0: none."""
 
 
 class Table(Protocol):
@@ -37,18 +32,18 @@ class Table(Protocol):
 
     def __len__(self) -> int: ...
 
-    def get(self, key: bytes) -> Item | None: ...
+    def get(self, key: bytes) -> Entry | None: ...
 
-    def swap(self, key: bytes, value: Item) -> Item | None:
+    def swap(self, key: bytes, value: Entry) -> Entry | None:
         """Set it; gives what was there."""
 
-    def pop(self, key: bytes) -> Item:
+    def pop(self, key: bytes) -> Entry:
         """Raises ``KeyError``."""
 
-    def items(self, start: bytes | None = None) -> Iterator[tuple[bytes, Item]]:
+    def items(self, start: bytes | None = None) -> Iterator[tuple[bytes, Entry]]:
         """In order, from ``start`` on; the table is not to be changed meanwhile."""
 
-    def freeze(self) -> Iterator[tuple[bytes, Item]]:
+    def freeze(self) -> Iterator[tuple[bytes, Entry]]:
         """As they are now, in order, however the table changes while they are read."""
 
     def clear(self) -> Iterator[None]:
@@ -61,8 +56,8 @@ class Items:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.bytes = 0
-        self.digest = 0
-        """The sum of the items' digests, modulo 2**64."""
+        self._sum = 0
+        """Of the items' digests."""
         self._ends: FreezableMap[bytes, None] = FreezableMap()
         """Time (8 bytes, big-endian) and key."""
 
@@ -70,42 +65,63 @@ class Items:
         return len(self.table)
 
     @property
+    def digest(self) -> int:
+        """Of all items, in whatever order they came."""
+        return self._sum & _MASK
+
+    @property
     def with_end(self) -> int:
         return len(self._ends)
 
-    def get(self, key: bytes, time_ms: int) -> Item | None:
+    def get(self, key: bytes, time_ms: int) -> Entry | None:
         """What is there at log time ``time_ms``."""
         item = self.table.get(key)
         if item is not None and item.at_ms and item.at_ms <= time_ms:
             return None
         return item
 
-    def put(self, key: bytes, item: Item) -> Item | None:
+    def put(self, entry: Entry) -> Entry | None:
         """Gives what was there, ended or not."""
-        before = self.table.swap(key, item)
+        key = entry.key
+        before = self.table.swap(key, entry)
         if before is None:
-            self.bytes += len(key) + len(item.value) + KEY_OVERHEAD_BYTES
-            self.digest = (self.digest + digest_of(key, item)) & _MASK
-            if item.at_ms:
-                self._ends[_end(item.at_ms, key)] = None
+            self.bytes += len(key) + len(entry.value) + KEY_OVERHEAD_BYTES
+            self._sum += digest_of(entry)
+            if entry.at_ms:
+                self._add_end(entry)
             return None
-        self.bytes += len(item.value) - len(before.value)
-        self.digest = (self.digest + digest_of(key, item) - digest_of(key, before)) & _MASK
-        if before.at_ms != item.at_ms:
+        entry.key = before.key  # one copy of it is enough, and the table keeps the first
+        value, old = entry.value, before.value
+        self.bytes += len(value) - len(old)
+        if len(value) + len(old) < SMALL_BYTES and not (entry.at_ms or before.at_ms):
+            # What nearly all go through: ``digest_of`` both, in one line.
+            new_sum = checksum(key + value) * entry.revision
+            self._sum += new_sum - checksum(key + old) * before.revision
+            return before
+        self._sum += digest_of(entry) - digest_of(before)
+        if before.at_ms != entry.at_ms:
             if before.at_ms:
-                self._ends.pop(_end(before.at_ms, key))
-            if item.at_ms:
-                self._ends[_end(item.at_ms, key)] = None
+                self._remove_end(before)
+            if entry.at_ms:
+                self._add_end(entry)
         return before
 
-    def remove(self, key: bytes) -> Item:
+    def remove(self, key: bytes) -> Entry:
         """Raises ``KeyError``."""
-        item = self.table.pop(key)
-        self.bytes -= len(key) + len(item.value) + KEY_OVERHEAD_BYTES
-        self.digest = (self.digest - digest_of(key, item)) & _MASK
-        if item.at_ms:
-            self._ends.pop(_end(item.at_ms, key))
-        return item
+        entry = self.table.pop(key)
+        self.bytes -= len(key) + len(entry.value) + KEY_OVERHEAD_BYTES
+        self._sum -= digest_of(entry)
+        if entry.at_ms:
+            self._remove_end(entry)
+        return entry
+
+    def _add_end(self, entry: Entry) -> None:
+        self._ends[_end(entry)] = None
+        self.bytes += len(entry.key) + END_OVERHEAD_BYTES
+
+    def _remove_end(self, entry: Entry) -> None:
+        self._ends.pop(_end(entry))
+        self.bytes -= len(entry.key) + END_OVERHEAD_BYTES
 
     def next_end(self) -> tuple[int, bytes] | None:
         """The earliest end, and whose it is."""
@@ -115,7 +131,7 @@ class Items:
     def clear(self) -> Iterator[None]:
         """Empty at once; exhaust it to let go of the memory."""
         ends, self._ends = self._ends, FreezableMap()
-        self.bytes = self.digest = 0
+        self.bytes = self._sum = 0
         table = self.table.clear()
         next(table, None)
 
@@ -126,18 +142,18 @@ class Items:
         return let_go()
 
 
-def digest_of(key: bytes, item: Item) -> int:
-    """A number that depends on all of it."""
-    value = item.value
-    content: int
+def digest_of(entry: Entry) -> int:
+    """A number that depends on all of it.  They are added up; the product sees to it that two keys
+    which swapped values, ends or revisions would be noticed."""
+    value = entry.value
     if len(value) < SMALL_BYTES:
-        content = checksum(key + value)
+        content: int = checksum(entry.key + value)
     else:
-        content = checksum(value) ^ checksum(key) << 16
-    content = content << 16 ^ len(key)
-    content = content * 0x9E3779B1 + item.revision * 0x85EBCA77C2B2AE3D + item.at_ms * 0xC2B2AE35
-    return content
+        content = checksum(value) + (checksum(entry.key) << 32)
+    if entry.at_ms:
+        content += entry.at_ms * 0x85EBCA77C2B2AE3D
+    return content * entry.revision
 
 
-def _end(at_ms: int, key: bytes) -> bytes:
-    return at_ms.to_bytes(8, "big") + key
+def _end(entry: Entry) -> bytes:
+    return entry.at_ms.to_bytes(8, "big") + entry.key

@@ -1,14 +1,16 @@
 """The operations that change something: what each of them does to the state.
 
-Each function looks first and changes last; what it raises is the operation's refusal.
+Each function looks first and changes last; what it raises is the operation's refusal.  What changes
+several keys does so under one revision.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from itertools import islice
 from typing import Any
 
 from quorate.base.errors import BadInput, NotFound
 from quorate.kv.core.commands import (
+    MAX_OPERATIONS,
     MAX_VALUE_BYTES,
     Add,
     AddDecimal,
@@ -17,6 +19,7 @@ from quorate.kv.core.commands import (
     Copy,
     Delete,
     DeleteEqual,
+    Entry,
     Expire,
     ExpireEqual,
     GetExpire,
@@ -30,12 +33,15 @@ from quorate.kv.core.commands import (
     Take,
     When,
 )
-from quorate.kv.core.items import Item
 from quorate.kv.core.numbers import added, added_decimal
 from quorate.kv.core.state import State
 
 MAX_SCANNED = 10_000
 """Keys that one ``Scan`` gives at most."""
+SCANNED_BYTES = 256
+"""A key that is scanned is as much work as so many bytes of a value."""
+TOUCHED_SHARE = 8
+"""So many bytes of a value that stays as it is are as much work as one that is written."""
 
 
 def put(state: State, it: Put) -> int:
@@ -44,29 +50,35 @@ def put(state: State, it: Put) -> int:
 
 
 def set_(state: State, it: Set) -> list[int | bytes | None]:
-    before = state.get(it.key)
+    asks = it.give or it.keep_ttl or it.when is not When.ALWAYS
+    before = state.get(it.key) if asks else None
     given = before.value if before is not None and it.give else None
-    value = state.value(it.value)
+    value = it.value if type(it.value) is bytes else state.value(it.value)
     if it.when is not When.ALWAYS and (before is not None) is not (it.when is When.PRESENT):
         return [0, given]
-    at_ms = _end(state, it.ttl_ms or None, it.at_ms)
+    at_ms = 0
+    if it.ttl_ms or it.at_ms:
+        if it.ttl_ms < 0 or it.at_ms < 0:
+            raise BadInput("invalid expire time")
+        at_ms = _end(state, it.ttl_ms or None, it.at_ms)
     if it.keep_ttl and before is not None:
         at_ms = before.at_ms
     return [state.write(it.key, value, at_ms), given]
 
 
 def put_many(state: State, it: PutMany) -> int:
+    _refuse_many(it.pairs)
     if it.when is When.ABSENT and any(state.get(key) is not None for key, _ in it.pairs):
         return 0
-    values = [(key, state.value(value)) for key, value in it.pairs]
-    for key, value in values:
-        state.refuse(key, value)
-    for key, value in values:
-        state.write(key, value)
+    pairs = {key: state.value(value) for key, value in it.pairs}
+    state.make_room(pairs)
+    for key, value in pairs.items():
+        state.write(key, value, fits=True)
     return state.revision
 
 
 def delete(state: State, it: Delete) -> int:
+    _refuse_many(it.keys)
     return sum([state.remove(key) for key in it.keys])
 
 
@@ -125,7 +137,7 @@ def expire(state: State, it: Expire) -> int:
         raise BadInput("Unsupported option for the end of a key")
     if not allowed[it.only]:
         return 0
-    _move_end(state, it.key, before, at_ms)
+    _move_end(state, it.key, before, max(1, at_ms))
     return 1
 
 
@@ -133,7 +145,7 @@ def persist(state: State, it: Persist) -> int:
     before = state.get(it.key)
     if before is None or not before.at_ms:
         return 0
-    state.write(it.key, before.value)
+    _move_end(state, it.key, before, 0)
     return 1
 
 
@@ -151,9 +163,9 @@ def get_expire(state: State, it: GetExpire) -> bytes | None:
         return None
     if it.persist:
         if before.at_ms:
-            state.write(it.key, before.value)
+            _move_end(state, it.key, before, 0)
     elif it.ttl_ms is not None or it.at_ms is not None:
-        _move_end(state, it.key, before, _end(state, it.ttl_ms, it.at_ms or 0))
+        _move_end(state, it.key, before, max(1, _end(state, it.ttl_ms, it.at_ms or 0)))
     return before.value
 
 
@@ -164,9 +176,9 @@ def rename(state: State, it: Rename) -> int:
     if it.when is When.ABSENT and state.get(it.target) is not None:
         return 0
     if it.key != it.target:
-        state.refuse(it.target, before.value)
+        state.make_room_for_name(it.key, it.target)
         state.remove(it.key)
-        state.write(it.target, before.value, before.at_ms)
+        state.write(it.target, before.value, before.at_ms, fits=True)
     return 1
 
 
@@ -192,6 +204,7 @@ def scan(state: State, it: Scan) -> list[Any]:
         raise BadInput("syntax error")
     count = min(it.count, MAX_SCANNED)
     found = [key for key, _ in islice(state.items.table.items(start), count + 1)]
+    state.work_left -= sum(map(len, found)) + SCANNED_BYTES * len(found)
     cursor = 0
     if len(found) > count:
         cursor = state.new_cursor(found.pop())
@@ -210,8 +223,8 @@ def expire_equal(state: State, it: ExpireEqual) -> int:
     before = state.get(it.key)
     if before is None or before.value != it.value or (it.extend and not before.at_ms):
         return 0
-    at_ms = (before.at_ms if it.extend else state.time_ms) + it.ttl_ms
-    _move_end(state, it.key, before, at_ms)
+    at_ms = _possible((before.at_ms if it.extend else state.time_ms) + it.ttl_ms)
+    _move_end(state, it.key, before, max(1, at_ms))
     return 1
 
 
@@ -228,18 +241,26 @@ def _possible(at_ms: int) -> int:
     return max(at_ms, 0)
 
 
-def _move_end(state: State, key: bytes, before: Item, at_ms: int) -> None:
-    if at_ms <= state.time_ms:
-        state.remove(key)
-    else:
-        state.write(key, before.value, at_ms)
+def _move_end(state: State, key: bytes, before: Entry, at_ms: int) -> None:
+    """The key ends then, or never (0).  This takes memory, and is never refused for that."""
+    state.work_left -= len(before.value) // TOUCHED_SHARE
+    state.write(key, before.value, at_ms, fits=True)
+
+
+def _refuse_many(keys: Sized) -> None:
+    if len(keys) > MAX_OPERATIONS:
+        raise BadInput(f"{len(keys)} keys in one operation; {MAX_OPERATIONS} at most")
+
+
+def _as_one(change: Callable[[State, Any], Any]) -> Callable[[State, Any], Any]:
+    return lambda state, it: state.as_one(change, it)
 
 
 CHANGES: dict[type[Any], Callable[[State, Any], Any]] = {
     Put: put,
     Set: set_,
-    PutMany: put_many,
-    Delete: delete,
+    PutMany: _as_one(put_many),
+    Delete: _as_one(delete),
     Append: append,
     Add: add,
     AddDecimal: add_decimal,
@@ -248,7 +269,7 @@ CHANGES: dict[type[Any], Callable[[State, Any], Any]] = {
     Persist: persist,
     Take: take,
     GetExpire: get_expire,
-    Rename: rename,
+    Rename: _as_one(rename),
     Copy: copy,
     Clear: clear,
     Scan: scan,

@@ -1,10 +1,12 @@
 """The state as a stream of bytes, and back.
 
-The first record says how much follows: keys with their items in order, events, cursors, uploads.
+The first record says how much follows: keys with their items in order, events, cursors, uploads
+(each followed by its pieces).
 The digest in it must be that of what was read, so that a damaged stream never becomes a state.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import msgspec
 
@@ -13,10 +15,12 @@ from quorate.base.errors import CorruptData
 from quorate.base.machine import RECORDS_PER_PAUSE
 from quorate.base.stream import next_record, pack_records, unpack_records
 from quorate.kv.core.commands import Entry, Event
-from quorate.kv.core.items import Item
-from quorate.kv.core.state import State, Upload
+from quorate.kv.core.state import State
+from quorate.kv.core.uploads import Upload
 
 VERSION = 1
+BYTES_PER_PAUSE = 1 << 20
+"""Of values that are read back in between two pauses."""
 
 
 class _Header(msgspec.Struct, array_like=True):
@@ -30,15 +34,21 @@ class _Header(msgspec.Struct, array_like=True):
     events: int
     cursors: int
     uploads: int
+    max_bytes: int
+    restricted: str
+
+
+class _Upload(msgspec.Struct, array_like=True):
+    number: int
+    until_ms: int
+    pieces: int
 
 
 def write(state: State) -> Iterator[bytes]:
     """The state as it is at this call, however late the pieces are asked for."""
     events = state.history.events()
     cursors = list(state.cursors.items())
-    uploads = [
-        (number, upload.pieces.copy(), upload.until_ms) for number, upload in state.uploads.items()
-    ]
+    uploads = state.uploads.records()
     header = _Header(
         VERSION,
         state.digest(),
@@ -50,49 +60,57 @@ def write(state: State) -> Iterator[bytes]:
         len(events),
         len(cursors),
         len(uploads),
+        state.max_bytes,
+        state.restricted,
     )
     entries = state.items.table.freeze()
 
     def records() -> Iterator[bytes]:
         yield encode(header)
-        for key, item in entries:
-            yield encode(Entry(key, item.value, item.revision, item.at_ms))
+        for _, entry in entries:
+            yield encode(entry)
         yield from map(encode, events)
         yield from map(encode, cursors)
-        yield from map(encode, uploads)
+        for it in uploads:
+            yield encode(_Upload(it.number, it.until_ms, len(it.pieces)))
+            yield from it.pieces
 
     return pack_records(records())
 
 
-def read(
-    stream: Iterable[bytes], make_state: Callable[[], State], take: Callable[[State], None]
-) -> Iterator[None]:
-    """Make a state of ``stream`` and hand it to ``take``; exhaust it to be done.
-
-    Raises ``CorruptData``, and then ``take`` was not called.
-    """
+def read(stream: Iterable[bytes], state: State) -> Iterator[None]:
+    """Make an empty ``state`` that of the stream, with pauses; raises ``CorruptData``."""
     records = unpack_records(stream)
     header: _Header = next_record(records, _Header)
     if header.version != VERSION:
         raise CorruptData(f"a snapshot of version {header.version}; this build reads {VERSION}")
-    state = make_state()
     state.revision, state.time_ms = header.revision, header.time_ms
     state.last_cursor = header.last_cursor
-    for number in range(header.keys):
+    work = 0
+    for _ in range(header.keys):
         entry: Entry = next_record(records, Entry)
-        state.items.put(entry.key, Item(entry.value, entry.revision, entry.at_ms))
+        state.items.put(entry)
+        work += BYTES_PER_PAUSE // RECORDS_PER_PAUSE + len(entry.value)
+        if work > BYTES_PER_PAUSE:
+            work = 0
+            yield
+    events: list[Event] = []
+    for number in range(header.events):
+        events.append(next_record(records, Event))
         if number % RECORDS_PER_PAUSE == 0:
             yield
-    events = [next_record(records, Event) for _ in range(header.events)]
     state.history.restore(events, header.forgotten)
     for _ in range(header.cursors):
         cursor, key = next_record(records, tuple[int, bytes])
         state.cursors[cursor] = key
-    for _ in range(header.uploads):
-        upload, pieces, until_ms = next_record(records, tuple[int, list[bytes], int])
-        size = sum(map(len, pieces))
-        state.uploads[upload] = Upload(pieces, size, until_ms)
-        state.staged_bytes += size
+    yield
+    state.uploads.restore([_upload(records) for _ in range(header.uploads)])
+    state.limit(header.max_bytes, header.restricted)
     if next(records, None) is not None or state.digest() != header.digest:
         raise CorruptData("a snapshot does not add up to its digest; fetch it again")
-    take(state)
+
+
+def _upload(records: Iterator[bytes]) -> Upload:
+    it: _Upload = next_record(records, _Upload)
+    pieces = list(islice(records, it.pieces))
+    return Upload(it.number, it.until_ms, sum(map(len, pieces)), pieces)

@@ -1,40 +1,46 @@
 """What the store holds, and the few ways in which it changes.
 
-Everything goes through ``write`` and ``remove``, so that revision, events, digest and what a
-transaction would have to put back are right whatever the operation.
+Rules:
+* Everything goes through ``write`` and ``remove``, so that revision, events, digest and what a
+  transaction would have to put back are right whatever the operation.
+* What makes the store grow asks before anything is changed (``write``, ``make_room``): at the
+  bound it is refused.  History and uploads count, the index of ends counts, and setting an end is
+  never refused: it is a way out.  History gets an eighth of the bound at most, so that it alone
+  never keeps the store full.
+* Far from the bound a write pays one comparison for that: ``_free_to`` is the size of all items up
+  to which nobody has to be asked.
 """
 
-from collections.abc import Iterator
-
-import msgspec
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from quorate.base.checksum import stable_hash
 from quorate.base.codec import encode
-from quorate.base.errors import BadInput, NotFound, Overloaded
+from quorate.base.errors import BadInput, StoreFull
 from quorate.kv.core.commands import (
     MAX_KEY_BYTES,
-    MAX_STAGED_BYTES,
     MAX_VALUE_BYTES,
+    MAX_WORK_BYTES,
+    Entry,
     Event,
     Kind,
     Stage,
     Value,
 )
-from quorate.kv.core.history import History
-from quorate.kv.core.items import Item, Items, Table
+from quorate.kv.core.history import Happening, History
+from quorate.kv.core.items import KEY_OVERHEAD_BYTES, SMALL_BYTES, Items, Table
+from quorate.kv.core.uploads import Uploads
 
 MAX_ENDED = 1000
 """Keys that one entry takes away because their time has come."""
 MAX_CURSORS = 4096
-UPLOAD_MS = 60_000
+LET_GO = 6
+"""Pauses of what is let go of that one entry goes through: some thousand keys."""
+HISTORY_SHARE = 8
+_NO_BOUND = 1 << 62
 
-
-class Upload(msgspec.Struct, array_like=True, gc=False):
-    """A value that comes in pieces."""
-
-    pieces: list[bytes]
-    bytes: int
-    until_ms: int
+T = TypeVar("T")
 
 
 class State:
@@ -46,63 +52,69 @@ class State:
     def __init__(self, table: Table, max_events: int) -> None:
         self.items = Items(table)
         self.history = History(max_events)
+        self.uploads = Uploads()
         self.revision = 0
         self.time_ms = 0
         """Log time of the last entry."""
         self.cursors: dict[int, bytes] = {}
         """Where a scan goes on, oldest first."""
         self.last_cursor = 0
-        self.uploads: dict[int, Upload] = {}
-        self.staged_bytes = 0
-        self._used: list[int] = []
-        self._events: list[Event] = []
-        self._together = 0
-        """The revision of the transaction under way; 0: none has changed anything yet."""
+        self.max_bytes = 0
+        self.restricted = ""
+        self.work_left = 0
+        """Of ``MAX_WORK_BYTES``, in the command under way."""
+        self._free_to = _NO_BOUND
+        self._events: list[Happening] = []
         self._is_together = False
-        self._before: list[tuple[bytes, Item | None]] | None = None
+        """Whether all that changes has one revision, until further notice."""
+        self._is_begun = False
+        """Whether that revision has been given."""
+        self._before: list[tuple[bytes, Entry | None]] | None = None
         """What a transaction that may be taken back has changed, in order."""
-        self._garbage: Iterator[None] | None = None
+        self._garbage: deque[Iterator[None]] = deque()
 
-    def get(self, key: bytes) -> Item | None:
+    def get(self, key: bytes) -> Entry | None:
         """What is there now."""
         return self.items.get(key, self.time_ms)
 
     def value(self, value: Value) -> bytes:
         """The bytes that ``value`` stands for."""
-        if isinstance(value, int):
-            upload = self.uploads.get(value)
-            if upload is None:
-                raise NotFound("the pieces of this value are not there any more: send it again")
-            self._used.append(value)
-            return b"".join(upload.pieces)
-        return value
+        return self.uploads.use(value) if isinstance(value, int) else value
+
+    @property
+    def total_bytes(self) -> int:
+        """What all of it takes, about."""
+        return self.items.bytes + self.history.bytes + self.uploads.bytes
 
     # Changing.
 
-    @staticmethod
-    def refuse(key: bytes, value: bytes) -> None:
-        """Raise ``BadInput`` for what cannot be stored."""
-        if len(key) > MAX_KEY_BYTES:
-            raise BadInput(f"a key of {len(key)} bytes; {MAX_KEY_BYTES} at most")
-        if len(value) > MAX_VALUE_BYTES:
-            raise BadInput("string exceeds maximum allowed size (proto-max-bulk-len)")
+    def write(self, key: bytes, value: bytes, at_ms: int = 0, *, fits: bool = False) -> int:
+        """The key has this value, until ``at_ms`` if that is given; gives the revision.
 
-    def write(self, key: bytes, value: bytes, at_ms: int = 0) -> int:
-        """The key has this value, until ``at_ms`` if that is given; gives the revision."""
-        self.refuse(key, value)
+        Raises ``BadInput`` for what cannot be stored, and ``StoreFull``; never what ``fits``.
+        """
+        if not fits:
+            size = len(key) + len(value)
+            if size > SMALL_BYTES or self.items.bytes + size > self._free_to:
+                self._look_closer(key, value)
         if at_ms and at_ms <= self.time_ms:
             self.remove(key)
-            return self.revision
-        revision = self._advance()
-        before = self.items.put(key, Item(value, revision, at_ms))
+            return max(self.revision, 1)
+        if self._is_begun:
+            revision = self.revision
+        else:
+            revision = self.revision = self.revision + 1
+            self._is_begun = self._is_together
+        entry = Entry(key, value, revision, at_ms)
+        before = self.items.put(entry)
         if self._before is not None:
             self._before.append((key, before))
-        self._events.append(Event(revision, Kind.PUT, key, value))
+        self._events.append(entry)
         return revision
 
     def remove(self, key: bytes, kind: Kind = Kind.DELETE) -> bool:
         """Take the key away; whether it was there."""
-        if self.get(key) is None and kind is Kind.DELETE:
+        if kind is Kind.DELETE and self.get(key) is None:
             return False
         before = self.items.remove(key)
         if self._before is not None:
@@ -117,76 +129,135 @@ class State:
         count = len(self.items)
         if count:
             self._events.append(Event(self._advance(), Kind.CLEAR, b"", b""))
-            self._let_go(self.items.clear())
+            self._garbage.append(self.items.clear())
         return count
 
     def _advance(self) -> int:
-        if not self._is_together:
+        if not self._is_begun:
             self.revision += 1
-        elif not self._together:
-            self.revision += 1
-            self._together = self.revision
+            self._is_begun = self._is_together
         return self.revision
 
-    def _let_go(self, garbage: Iterator[None]) -> None:
-        before = self._garbage
+    # Bounds.
 
-        def both() -> Iterator[None]:
-            yield from before or ()
-            yield from garbage
+    def limit(self, max_bytes: int, restricted: str) -> None:
+        """How large all of it may become."""
+        if max_bytes < 0:
+            raise BadInput(f"a store of at most {max_bytes} bytes")
+        self.max_bytes, self.restricted = max_bytes, restricted
+        self.history.bound(max_bytes // HISTORY_SHARE if max_bytes else None)
+        self._ask_from()
 
-        self._garbage = both()
+    def make_room(self, pairs: dict[bytes, bytes]) -> None:
+        """Raise unless all of them can be stored."""
+        sizes = 0
+        for key, value in pairs.items():
+            sizes += len(key) + len(value)
+            if len(key) + len(value) > SMALL_BYTES:
+                self._refuse(key, value)
+        if self.items.bytes + sizes + KEY_OVERHEAD_BYTES * len(pairs) > self._free_to:
+            self.let_grow(sum(self.growth(key, len(value)) for key, value in pairs.items()))
 
-    # Transactions.
+    def make_room_for_name(self, key: bytes, target: bytes) -> None:
+        """Raise unless what is at ``key`` can be at ``target`` instead."""
+        self._refuse(target, b"")
+        there = self.items.table.get(target)
+        freed = len(target) + len(there.value) + KEY_OVERHEAD_BYTES if there is not None else 0
+        self.let_grow(len(target) - len(key) - freed)
+
+    def growth(self, key: bytes, length: int) -> int:
+        """Of all items, if the key gets a value of so many bytes."""
+        before = self.items.table.get(key)
+        if before is None:
+            return len(key) + length + KEY_OVERHEAD_BYTES
+        return length - len(before.value)
+
+    def let_grow(self, growth: int) -> None:
+        """Raise ``StoreFull`` unless there is room for so many bytes more."""
+        if growth <= 0:
+            return
+        if self.restricted:
+            raise StoreFull(f"{self.restricted}: reads, deletes and what does not grow go on.")
+        if self.max_bytes and self.total_bytes + growth > self.max_bytes:
+            raise StoreFull(
+                f"the store takes {self.total_bytes} of {self.max_bytes} bytes: delete keys,"
+                " or raise the bound; reads, deletes and what does not grow go on."
+            )
+
+    def _look_closer(self, key: bytes, value: bytes) -> None:
+        self._refuse(key, value)
+        if self.items.bytes + len(key) + len(value) > self._free_to:
+            self.let_grow(self.growth(key, len(value)))
+
+    def _refuse(self, key: bytes, value: bytes) -> None:
+        """Raise ``BadInput`` for what is too large."""
+        if len(key) > MAX_KEY_BYTES:
+            raise BadInput(f"a key of {len(key)} bytes; {MAX_KEY_BYTES} at most")
+        if len(value) > MAX_VALUE_BYTES:
+            raise BadInput("string exceeds maximum allowed size (proto-max-bulk-len)")
+        self.work_left -= len(value)
+
+    def _ask_from(self) -> None:
+        if self.restricted:
+            self._free_to = -1
+        elif self.max_bytes:
+            others = self.history.bytes + self.uploads.bytes
+            self._free_to = self.max_bytes - others - KEY_OVERHEAD_BYTES
+        else:
+            self._free_to = _NO_BOUND
+
+    # Commands and transactions.
+
+    def begin_command(self) -> None:
+        """What follows may cost so much."""
+        self.work_left = MAX_WORK_BYTES
 
     def begin(self, *, whole: bool) -> None:
         """What follows has one revision; ``whole``: and can be taken back."""
-        self._is_together, self._together = True, 0
+        self._is_together = True
         self._before = [] if whole else None
+
+    def as_one(self, change: Callable[["State", T], object], operation: T) -> object:
+        """An operation of several changes: they have one revision."""
+        if self._is_together:
+            return change(self, operation)
+        self._is_together = True
+        try:
+            return change(self, operation)
+        finally:
+            self._is_together = self._is_begun = False
 
     def take_back(self) -> None:
         """Everything since ``begin``."""
         before, self._before = self._before or [], None
         for key, item in reversed(before):
             if item is not None:
-                self.items.put(key, item)
+                self.items.put(item)
             elif self.items.table.get(key) is not None:
                 self.items.remove(key)
-        if self._together:
+        if self._is_begun:
             self.revision -= 1
         self._events.clear()
 
     def end(self) -> None:
-        """A command is done: its events are told, and the uploads that it used dropped."""
-        self._is_together, self._before = False, None
+        """A command is done: its events are told."""
+        self._is_together = self._is_begun = False
+        self._before = None
         if self._events:
             self.history.add(self._events)
-            self._events.clear()
-        for upload in self._used:
-            if upload in self.uploads:
-                self.staged_bytes -= self.uploads.pop(upload).bytes
-        self._used.clear()
+            self._events = []
+        if self._free_to != _NO_BOUND:
+            self._ask_from()
 
     # Uploads and cursors.
 
     def stage(self, piece: Stage) -> int:
         """Take one piece of an upload; how many bytes of it are there."""
-        upload = self.uploads.get(piece.upload)
-        there = upload.bytes if upload is not None else 0
-        if piece.offset + len(piece.data) <= there:
-            return there
-        if piece.offset != there:
-            raise NotFound("the pieces of this value are not there any more: send it again")
-        if there + len(piece.data) > MAX_VALUE_BYTES:
-            raise BadInput(f"a value of more than {MAX_VALUE_BYTES} bytes")
-        if self.staged_bytes + len(piece.data) > MAX_STAGED_BYTES:
-            raise Overloaded("too many large values are on their way; try again later")
-        if upload is None:
-            upload = self.uploads[piece.upload] = Upload([], 0, self.time_ms + UPLOAD_MS)
-        upload.pieces.append(piece.data)
-        upload.bytes += len(piece.data)
-        self.staged_bytes += len(piece.data)
-        return upload.bytes
+        growth = self.uploads.growth(piece.upload, piece.offset, len(piece.data))
+        if growth:
+            self.let_grow(growth)
+            self.uploads.add(piece.upload, piece.data, self.time_ms)
+        return self.uploads.length(piece.upload)
 
     def new_cursor(self, key: bytes) -> int:
         """A number for the place in front of ``key``."""
@@ -206,26 +277,28 @@ class State:
             if ended is None or ended[0] > time_ms:
                 break
             self.remove(ended[1], Kind.EXPIRE)
-        while self.uploads:
-            oldest = next(iter(self.uploads))
-            if self.uploads[oldest].until_ms > time_ms:
+        self.uploads.expire(time_ms)
+        for _ in range(LET_GO):
+            if not self._garbage:
                 break
-            self.staged_bytes -= self.uploads.pop(oldest).bytes
-        if self._garbage is not None:
-            for _ in range(MAX_ENDED // 16):
-                if next(self._garbage, self) is self:
-                    self._garbage = None
-                    break
+            if next(self._garbage[0], self) is self:
+                self._garbage.popleft()
         self.end()
 
     def next_deadline_ms(self) -> int | None:
         """When ``pass_time`` has something to do."""
-        if self._garbage is not None:
+        if self._garbage:
             return self.time_ms
-        deadlines = [upload.until_ms for upload in self.uploads.values()][:1]
-        if (ended := self.items.next_end()) is not None:
-            deadlines.append(ended[0])
-        return min(deadlines, default=None)
+        ended, upload_ms = self.items.next_end(), self.uploads.next_end_ms()
+        if ended is None or upload_ms is None:
+            return upload_ms if ended is None else ended[0]
+        return min(ended[0], upload_ms)
+
+    def let_go(self) -> Iterator[None]:
+        """The state is not used any more; exhaust it to let go of the memory."""
+        yield from self.items.clear()
+        while self._garbage:
+            yield from self._garbage.popleft()
 
     def digest(self) -> int:
         """Of everything that a later command could tell apart."""
@@ -234,6 +307,8 @@ class State:
             self.revision,
             self.history.forgotten,
             self.last_cursor,
-            [(upload, staged.bytes) for upload, staged in self.uploads.items()],
+            [(upload.number, upload.length) for upload in self.uploads],
+            self.max_bytes,
+            self.restricted,
         )
         return stable_hash(encode(rest))

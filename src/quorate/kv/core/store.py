@@ -4,28 +4,32 @@ Rules, beside those of ``commands.py``, ``items.py`` and ``history.py``:
 * An operation is looked at whole before it changes anything; what it refuses, it leaves.
 * A transaction that is to be *whole* notes what it changes, and puts it back where an operation
   after that is refused.  Its events are told only when it is done.
+* What an operation reads, writes and gives is work, and a command that has done too much of it
+  refuses the operations that are left.
 * Nothing takes long: a bounded number of keys goes with one entry because their time has come (the
   others are not there either, only not taken away yet), and what ``Clear`` leaves behind is let go
   of a little at a time.  What is left to do is due at once (``next_deadline_ms``).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
-from quorate.base.errors import BadInput, QuorateError
+from quorate.base.errors import BadInput, Overloaded, QuorateError
 from quorate.base.frozen import FreezableMap
 from quorate.base.machine import Meta, TypedMachine
 from quorate.kv.core import snapshot
 from quorate.kv.core.commands import (
     MAX_OPERATIONS,
+    MAX_WORK_BYTES,
     AnyOperation,
     Apply,
     AskStatistics,
     Changed,
     Changes,
     Condition,
+    Entry,
     HasRevision,
     HasValue,
+    Limit,
     Look,
     LookUp,
     Page,
@@ -37,8 +41,8 @@ from quorate.kv.core.commands import (
     Transacted,
 )
 from quorate.kv.core.history import MAX_EVENTS
-from quorate.kv.core.items import Item, Table
-from quorate.kv.core.looks import look, page
+from quorate.kv.core.items import Table
+from quorate.kv.core.looks import LOOKS, page
 from quorate.kv.core.operations import CHANGES
 from quorate.kv.core.state import State
 
@@ -46,7 +50,7 @@ from quorate.kv.core.state import State
 class Store(TypedMachine):
     """Keys and values, with everything that this folder's modules say of them."""
 
-    commands = (Apply, Transact, Stage)
+    commands = (Apply, Transact, Stage, Limit)
     queries = (LookUp, Range, Changes, AskStatistics)
 
     def __init__(
@@ -68,43 +72,48 @@ class Store(TypedMachine):
     def expire(self, meta: Meta) -> None:
         self.state.pass_time(meta.time_ms)
 
-    def execute(self, meta: Meta, command: Apply | Transact | Stage) -> object:
+    def execute(self, meta: Meta, command: Apply | Transact | Stage | Limit) -> object:
+        state = self.state
+        state.begin_command()
         try:
             match command:
                 case Apply(operations):
                     _refuse_many(len(operations))
-                    return self._each(operations)
+                    return self._perform(operations)
                 case Transact():
                     return self._transact(command)
                 case Stage():
-                    return self.state.stage(command)
+                    return state.stage(command)
+                case Limit(max_bytes, restricted):
+                    state.limit(max_bytes, restricted)
+                    return None
         finally:
-            self.state.end()
+            state.end()
 
-    def _each(self, operations: Sequence[AnyOperation]) -> list[object]:
-        """In order, each by itself."""
-        replies: list[object] = []
+    def _perform(self, operations: Sequence[AnyOperation], *, whole: bool = False) -> list[object]:
+        """In order, each by itself; ``whole``: raise the error that refuses one."""
+        state, replies = self.state, list[object]()
         for operation in operations:
             try:
-                replies.append(self._perform(operation))
+                if state.work_left < 0:
+                    raise Overloaded(f"more than {MAX_WORK_BYTES} bytes of values in one command")
+                reply = _OPERATIONS[type(operation)](state, operation)
             except QuorateError as error:
-                replies.append(Refusal(error.code, error.message))
+                if whole:
+                    raise
+                reply = Refusal(error.code, error.message)
+            if type(reply) is not int:
+                state.work_left -= _weight(reply)
+            replies.append(reply)
         return replies
-
-    def _perform(self, operation: Any) -> object:
-        change = CHANGES.get(type(operation))
-        return look(self.state, operation) if change is None else change(self.state, operation)
 
     def _transact(self, it: Transact) -> Transacted:
         _refuse_many(len(it.conditions) + len(it.then) + len(it.otherwise))
         held = all(map(self._holds, it.conditions))
         operations = it.then if held else it.otherwise
         self.state.begin(whole=it.whole)
-        if not it.whole:
-            replies = self._each(operations)
-            return Transacted(held, self.state.revision, replies)
         try:
-            replies = [self._perform(operation) for operation in operations]
+            replies = self._perform(operations, whole=it.whole)
         except QuorateError:
             self.state.take_back()
             raise
@@ -130,7 +139,7 @@ class Store(TypedMachine):
         match query:
             case LookUp(operations):
                 _refuse_many(len(operations))
-                return [self.look(operation) for operation in operations]
+                return self.look_up(operations)
             case Range():
                 return self.page(query)
             case Changes():
@@ -140,7 +149,18 @@ class Store(TypedMachine):
 
     def look(self, operation: Look) -> object:
         """The reply of an operation that only reads."""
-        return look(self.state, operation)
+        return LOOKS[type(operation)](self.state, operation)
+
+    def look_up(self, operations: Sequence[Look]) -> list[object]:
+        """The same of several."""
+        replies, left = list[object](), MAX_WORK_BYTES
+        for operation in operations:
+            if left < 0:
+                raise BadInput(f"an answer of more than {MAX_WORK_BYTES} bytes: ask for less")
+            reply = self.look(operation)
+            left -= _weight(reply)
+            replies.append(reply)
+        return replies
 
     def page(self, query: Range) -> Page:
         """Part of a range."""
@@ -157,9 +177,11 @@ class Store(TypedMachine):
         return Statistics(
             state.revision,
             len(state.items),
-            state.items.bytes + state.staged_bytes,
+            state.total_bytes,
             state.history.forgotten,
             state.items.with_end,
+            state.max_bytes,
+            state.restricted,
         )
 
     # What a replica asks.
@@ -168,10 +190,10 @@ class Store(TypedMachine):
         return snapshot.write(self.state)
 
     def restore(self, stream: Iterable[bytes]) -> Iterator[None]:
-        def take(state: State) -> None:
-            self.state = state
-
-        return snapshot.read(stream, self._make_state, take)
+        state = self._make_state()
+        yield from snapshot.read(stream, state)
+        before, self.state = self.state, state
+        yield from before.let_go()
 
     def digest(self) -> int:
         return self.state.digest()
@@ -182,8 +204,20 @@ class Store(TypedMachine):
 
 def in_memory() -> Table:
     """An empty table."""
-    table: FreezableMap[bytes, Item] = FreezableMap()
+    table: FreezableMap[bytes, Entry] = FreezableMap()
     return table
+
+
+_OPERATIONS = CHANGES | LOOKS
+
+
+def _weight(reply: object) -> int:
+    """The bytes of values in it."""
+    if type(reply) is bytes:
+        return len(reply)
+    if type(reply) is list:
+        return sum([len(part) for part in reply if type(part) is bytes])
+    return 0
 
 
 def _refuse_many(count: int) -> None:
