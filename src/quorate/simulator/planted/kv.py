@@ -11,25 +11,24 @@ from quorate.kv.core import snapshot
 from quorate.kv.core.commands import (
     Changed,
     Condition,
-    Event,
+    Entry,
     HasRevision,
     HasValue,
     Transact,
     Transacted,
     Untouched,
 )
-from quorate.kv.core.history import History
-from quorate.kv.core.items import Item
+from quorate.kv.core.history import Happening, History
 from quorate.kv.core.state import State
 from quorate.kv.core.store import Store
-from quorate.kv.messages import Found, ReadValue, Watch
+from quorate.kv.messages import Watch
 from quorate.kv.server import KvServer
 from quorate.kv.service import PAUSE_MS, Done, KvService, _Batch
-from quorate.raft.core.entries import Entry
+from quorate.raft.core.entries import Entry as LogEntry
 from quorate.raft.group import Group
 from quorate.raft.messages import Propose
 from quorate.raft.sessions import SessionCommand, _Session
-from quorate.rpc.server import Bulk, Call
+from quorate.rpc.server import Call
 from quorate.simulator.planted.patching import PlantedBug
 
 _transact = KvService.transact
@@ -116,7 +115,7 @@ def _is_held_by_somebody(self: Store, condition: Condition) -> bool:
 
 def _without_ends(self: State) -> None:
     self._before = [
-        (key, item and Item(item.value, item.revision)) for key, item in self._before or []
+        (key, it and Entry(key, it.value, it.revision)) for key, it in self._before or []
     ]
     _take_back(self)
 
@@ -159,17 +158,10 @@ def _at_once(self: KvService, done: Done) -> None:
     asyncio.get_running_loop().call_soon(done, None)
 
 
-async def _without_barrier(self: KvServer, request: ReadValue, call: Call) -> Bulk:
-    item = self._store.state.get(request.key)
-    if item is None:
-        return Bulk(Found(0, 0), [])
-    return Bulk(Found(item.revision, item.at_ms), [item.value])
-
-
 # Time.
 
 
-def _look_at_the_clock(self: Group, entry: Entry) -> int:
+def _look_at_the_clock(self: Group, entry: LogEntry) -> int:
     self.machine.__dict__["planted_wall_ms"] = self._world.clock.wall_ms()
     return _apply_entry(self, entry)
 
@@ -188,27 +180,25 @@ def _nothing_is_due(self: State) -> None:
 
 def _restored_with(
     change: Callable[[State], None],
-) -> Callable[[Iterable[bytes], Callable[[], State], Callable[[State], None]], Iterator[None]]:
-    def read(
-        stream: Iterable[bytes], make_state: Callable[[], State], take: Callable[[State], None]
-    ) -> Iterator[None]:
-        def changed(state: State) -> None:
-            change(state)
-            take(state)
-
-        return _read(stream, make_state, changed)
+) -> Callable[[Iterable[bytes], State], Iterator[None]]:
+    def read(stream: Iterable[bytes], state: State) -> Iterator[None]:
+        yield from _read(stream, state)
+        change(state)
 
     return read
 
 
+def _entries(state: State) -> list[Entry]:
+    return [entry for _, entry in state.items.table.freeze()]
+
+
 def _last_change(state: State) -> None:
-    revisions = [item.revision for _, item in state.items.table.items()]
-    state.revision = max(revisions, default=0)
+    state.revision = max((entry.revision for entry in _entries(state)), default=0)
 
 
 def _no_ends(state: State) -> None:
-    for key, item in list(state.items.table.items()):
-        state.items.put(key, Item(item.value, item.revision))
+    for entry in _entries(state):
+        state.items.put(Entry(entry.key, entry.value, entry.revision))
 
 
 def _no_events(state: State) -> None:
@@ -218,7 +208,7 @@ def _no_events(state: State) -> None:
 # Watches and scans.
 
 
-def _trimmed_in_silence(self: History, events: Sequence[Event]) -> None:
+def _trimmed_in_silence(self: History, events: Sequence[Happening]) -> None:
     forgotten = self.forgotten
     _add(self, events)
     self.forgotten = forgotten
@@ -311,12 +301,6 @@ BUGS = (
         "gateway read without settling",
         "a node answers from its state, however old that is",
         ((KvService, "settle", _at_once),),
-        "keys",
-    ),
-    PlantedBug(
-        "large value read without a barrier",
-        "the request that reads one key does not wait for what was committed before it",
-        ((KvServer, "_read_value", _without_barrier),),
         "keys",
     ),
     PlantedBug(

@@ -17,7 +17,8 @@ from quorate.base.errors import QuorateError
 from quorate.base.ids import GroupId
 from quorate.base.machine import Meta
 from quorate.gateways.resp.gateway import Gateway, RespSettings
-from quorate.kv.core.commands import Apply, Event, LookUp, Transact
+from quorate.kv.core.commands import Apply, Event, Kind, LookUp, Transact
+from quorate.kv.core.history import Happening
 from quorate.kv.core.invariants import check_state, check_step
 from quorate.kv.core.items import Table
 from quorate.kv.core.state import State
@@ -59,8 +60,14 @@ class SmallState(State):
 
     def end(self) -> None:
         if self._events:
-            self._tell(self._events)
+            self._tell([_event(happening) for happening in self._events])
         super().end()
+
+
+def _event(happening: Happening) -> Event:
+    if isinstance(happening, Event):
+        return happening
+    return Event(happening.revision, Kind.PUT, happening.key, happening.value)
 
 
 class SmallStore(Store):
@@ -133,5 +140,5 @@ class KvCluster(RaftCluster):
         service = KvService(world, rpc, group, store)
         await open_door(world, Gateway(world, service, RespSettings()), name)
         door = Door(service)
-        server = KvServer(group, store)
+        server = KvServer(world, group, store)
         return {**node.server.requests, **server.requests, Through: door.through}

@@ -1,11 +1,10 @@
 """Clients of single keys: registers, strings and a counter, each operation by itself; and scans.
 
 A register is written, compared and set, taken away; what a client expects is what was last seen of
-it.  A value may come in pieces, and be read by itself.
+it.  A value may come in pieces.
 """
 
 import itertools
-from typing import Any
 
 from quorate.base.errors import Maybe, QuorateError
 from quorate.kv.core.commands import (
@@ -24,7 +23,6 @@ from quorate.kv.core.commands import (
     Transact,
     When,
 )
-from quorate.kv.messages import ReadValue
 from quorate.linearizability.history import Operation, Outcome
 from quorate.simulator.workloads.keys.player import TIMEOUTS_MS, Player
 from quorate.simulator.workloads.keys.record import COUNTER, KEYS, STANDING, Scanned
@@ -43,10 +41,7 @@ class PlainPlayer(Player):
         key = self.rng.choice(KEYS[model])
         operation = self.invoke("read" if model == "register" else "get", key, None)
         try:
-            if self.rng.random() < 0.2:
-                value = await self._read_whole(key.encode())
-            else:
-                [value] = await self.look([Get(key.encode())])
+            [value] = await self.look([Get(key.encode())])
         except QuorateError:
             operation.outcome = Outcome.FAIL
             return
@@ -54,14 +49,6 @@ class PlainPlayer(Player):
         self.returns(operation)
         if model == "register":
             self.seen.held[key] = operation.result
-
-    async def _read_whole(self, key: bytes) -> Any:
-        found, payload = await self.rpc.call_bulk(
-            self.rng.choice(self.addresses),
-            ReadValue(key),
-            timeout_ms=self.rng.choice(TIMEOUTS_MS),
-        )
-        return bytes(payload) if found.revision else None
 
     async def _write(self) -> None:
         key, value = self.rng.choice(KEYS["register"]), self.rng.choice(VALUES)

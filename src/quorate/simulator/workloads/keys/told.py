@@ -13,7 +13,7 @@ from quorate.kv.core.commands import Kind
 from quorate.simulator.checkers.revisions import Revisions
 from quorate.simulator.workloads.keys.record import Change, Look, Seen, Told
 
-LATE_MS = 4_500
+LATE_MS = 5_500
 """Within this time of calm a watcher is told of what was acknowledged, whichever nodes are lost."""
 
 

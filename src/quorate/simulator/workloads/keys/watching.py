@@ -19,7 +19,7 @@ RANGES: tuple[tuple[bytes, bytes | None], ...] = (
     (b"e1", b"e1\0"),
     (b"w", b"x"),
 )
-ASK_MS = (300, 800)
+ASK_MS = (500, 1_200)
 NAPS, NAP_MS = 0.03, 1_500.0
 """How often a watcher does not ask for so long, at most: then it has much to be told, or too much.
 """

@@ -166,14 +166,14 @@ class KeysWorkload(GroupWorkload):
         """What a watcher was not told yet, it is told now."""
         told = [told for told in self.seen.told if told.client == watcher][-1]
         final = cast(Look, self.seen.final)
-        last_ms = now_ms() + PROGRESS_MS
+        last_ms, leader = now_ms() + PROGRESS_MS, player.client.leader
         for number in range(1_000_000):
             if told.revision >= final.revision:
                 return
-            address = player.addresses[number % len(player.addresses)]
+            address = player.addresses[number % len(player.addresses)] if number else leader
             request = Watch(told.revision, told.start, told.end)
             try:
-                note(told, await player.rpc.call(address, request, timeout_ms=500))
+                note(told, await player.rpc.call(address, request, timeout_ms=1_200))
             except NotFound:
                 return
             except QuorateError:
