@@ -18,6 +18,7 @@ from typing import TypeVar
 from quorate.base.checksum import stable_hash
 from quorate.base.codec import encode
 from quorate.base.errors import BadInput, StoreFull
+from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import (
     MAX_KEY_BYTES,
     MAX_VALUE_BYTES,
@@ -230,6 +231,7 @@ class State:
     def take_back(self) -> None:
         """Everything since ``begin``."""
         before, self._before = self._before or [], None
+        sometimes("transaction taken back")
         for key, item in reversed(before):
             if item is not None:
                 self.items.put(item)
@@ -277,6 +279,8 @@ class State:
             if ended is None or ended[0] > time_ms:
                 break
             self.remove(ended[1], Kind.EXPIRE)
+        else:
+            sometimes("ended keys left for the next entry")
         self.uploads.expire(time_ms)
         for _ in range(LET_GO):
             if not self._garbage:
