@@ -27,6 +27,7 @@ from quorate.base.errors import (
     Unavailable,
     error_from,
 )
+from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import (
     MAX_COMMAND_BYTES,
     MAX_INLINE_BYTES,
@@ -111,6 +112,8 @@ class _Batch:
             self.end(error)
 
     def end(self, error: QuorateError) -> None:
+        if isinstance(error, Maybe):
+            sometimes("outcome of a gateway's commands unknown")
         for command in self._over():
             command.fail(error)
 
@@ -208,6 +211,9 @@ class KvService:
 
     async def _forward(self, batch: _Batch) -> None:
         last: QuorateError = Unavailable(f"group {self.group.name} has no leader")
+        if self.group.is_leader:  # it hands over, and takes nothing meanwhile
+            sometimes("commands offered to a leader that hands over")
+            await self._world.clock.sleep(PAUSE_MS)
         while (left_ms := batch.deadline_ms - self._world.clock.monotonic_ms()) > PAUSE_MS:
             leader = self.group.leader_address
             if self.group.is_leader:
@@ -224,6 +230,7 @@ class KvService:
                 except Overloaded as error:
                     return batch.end(error)
                 except Unavailable as error:
+                    sometimes("commands forwarded again")
                     last = error
                 except QuorateError as error:
                     return batch.end(error if isinstance(error, Maybe) else Maybe(error.message))
