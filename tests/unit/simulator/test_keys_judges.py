@@ -250,7 +250,7 @@ def test_a_watcher_that_was_deceived_is_noticed(history: Seen) -> None:
 def test_a_watcher_that_is_told_too_late_is_noticed() -> None:
     late = told(EVENTS)
     late.reached = [(6_500.0, 3)]
-    history = seen(late, changes=(Change(3, K, b"3", 1_000.0),))
+    history = seen(late, changes=(Change(3, K, b"3", 400.0),))
     with pytest.raises(Bug, match="only at 6000 ms"):
         judge_watches(history, 0, 6_000)
     late.reached = [(5_000.0, 3)]

@@ -118,7 +118,7 @@ class RespPlayer(Player):
         if isinstance(watched, QuorateError) or isinstance(before, QuorateError):
             return
         since = now_ms()
-        await self.world.clock.sleep(self.rng.choice((0, self.rng.uniform(0, 150))))
+        await self.world.clock.sleep(self.rng.choice((0, self.rng.uniform(0, 400))))
         old = None if before is None else before.decode()
         new = str(int(old or 0) + 1) if int(old or 0) < MOST else None
         change = ("SET", WATCHED, new) if new is not None else ("DEL", WATCHED)

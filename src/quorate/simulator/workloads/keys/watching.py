@@ -7,6 +7,7 @@ the revision of the first page.
 import itertools
 
 from quorate.base.errors import NotFound, QuorateError
+from quorate.base.ids import Address
 from quorate.kv.core.commands import Changed, Page, Range
 from quorate.kv.messages import Watch
 from quorate.simulator.workloads.keys.player import Player
@@ -33,22 +34,30 @@ class Watcher(Player):
         start, end = self.rng.choice(RANGES)
         limit = self.rng.choice((5, 7, 1000) if end is not None else (50, 1000))
         told = self._begin(start, end, 0)
+        answered: Address | None = None
+        """Who did last: asked again after each who does not, for some belong to no group."""
+        failed = False
         for number in itertools.count(self.rng.randrange(len(self.addresses))):
             address = self.addresses[number % len(self.addresses)]
+            if failed and answered is not None:
+                address, answered = answered, None
             request = Watch(told.revision, start, end, limit)
             timeout_ms = self.rng.choice(ASK_MS)
             try:
                 changed = await self.rpc.call(address, request, timeout_ms=timeout_ms)
             except NotFound:
                 told.refused_ms = now_ms()
+                answered, failed = address, False
                 since = await self._read_again(start, end)
                 if since is not None:
                     told = self._begin(start, end, since)
                 continue
             except QuorateError:
+                failed = True
                 await self.world.clock.sleep(self.rng.uniform(0, 50))
                 continue
             note(told, changed)
+            answered, failed = address, False
             if self.rng.random() < NAPS:
                 await self.world.clock.sleep(self.rng.uniform(0, NAP_MS))
             elif len(changed.events) < limit:

@@ -43,7 +43,7 @@ SHARES = {
     "lock": 3,
     "pipeline": 4,
     "exec": 2,
-    "poke": 1,
+    "poke": 2,
     "pay": 2,
     "hold": 2,
 }
