@@ -66,6 +66,9 @@ class State:
         """Of ``MAX_WORK_BYTES``, in the command under way."""
         self._free_to = _NO_BOUND
         self._events: list[Happening] = []
+        self._deletes: list[Event] = []
+        """Those of them that wrote no value."""
+        self._event_bytes = 0
         self._is_together = False
         """Whether all that changes has one revision, until further notice."""
         self._is_begun = False
@@ -94,10 +97,9 @@ class State:
 
         Raises ``BadInput`` for what cannot be stored, and ``StoreFull``; never what ``fits``.
         """
-        if not fits:
-            size = len(key) + len(value)
-            if size > SMALL_BYTES or self.items.bytes + size > self._free_to:
-                self._look_closer(key, value)
+        size = len(key) + len(value)
+        if not fits and (size > SMALL_BYTES or self.items.bytes + size > self._free_to):
+            self._look_closer(key, value)
         if at_ms and at_ms <= self.time_ms:
             self.remove(key)
             return max(self.revision, 1)
@@ -111,6 +113,7 @@ class State:
         if self._before is not None:
             self._before.append((key, before))
         self._events.append(entry)
+        self._event_bytes += size
         return revision
 
     def remove(self, key: bytes, kind: Kind = Kind.DELETE) -> bool:
@@ -120,7 +123,7 @@ class State:
         before = self.items.remove(key)
         if self._before is not None:
             self._before.append((key, before))
-        self._events.append(Event(self._advance(), kind, key, b""))
+        self._note(Event(self._advance(), kind, key, b""))
         return True
 
     def clear(self) -> int:
@@ -129,9 +132,14 @@ class State:
             raise BadInput("everything cannot be deleted as part of a whole transaction")
         count = len(self.items)
         if count:
-            self._events.append(Event(self._advance(), Kind.CLEAR, b"", b""))
+            self._note(Event(self._advance(), Kind.CLEAR, b"", b""))
             self._garbage.append(self.items.clear())
         return count
+
+    def _note(self, event: Event) -> None:
+        self._events.append(event)
+        self._deletes.append(event)
+        self._event_bytes += len(event.key)
 
     def _advance(self) -> int:
         if not self._is_begun:
@@ -240,14 +248,16 @@ class State:
         if self._is_begun:
             self.revision -= 1
         self._events.clear()
+        self._deletes.clear()
+        self._event_bytes = 0
 
     def end(self) -> None:
         """A command is done: its events are told."""
         self._is_together = self._is_begun = False
         self._before = None
         if self._events:
-            self.history.add(self._events)
-            self._events = []
+            self.history.add(self._events, self._event_bytes, self._deletes)
+            self._events, self._deletes, self._event_bytes = [], [], 0
         if self._free_to != _NO_BOUND:
             self._ask_from()
 

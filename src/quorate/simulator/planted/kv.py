@@ -1,7 +1,7 @@
 """Planted bugs of the key/value store and of its gateway."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from quorate.base.errors import Maybe, NotLeader, QuorateError, Unavailable
@@ -12,6 +12,7 @@ from quorate.kv.core.commands import (
     Changed,
     Condition,
     Entry,
+    Event,
     HasRevision,
     HasValue,
     Transact,
@@ -208,9 +209,11 @@ def _no_events(state: State) -> None:
 # Watches and scans.
 
 
-def _trimmed_in_silence(self: History, events: Sequence[Happening]) -> None:
+def _trimmed_in_silence(
+    self: History, events: list[Happening], size: int, deletes: list[Event]
+) -> None:
     forgotten = self.forgotten
-    _add(self, events)
+    _add(self, events, size, deletes)
     self.forgotten = forgotten
 
 
