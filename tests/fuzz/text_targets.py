@@ -10,9 +10,9 @@ from fuzz.target import Target, expect
 
 from quorate.base.errors import BadConfiguration, BadInput
 from quorate.base.ids import Address
-from quorate.cli.connection import seeds_of
 from quorate.gfs.core.paths import join, split
 from quorate.gfs.glob import literal_prefix, matches, name_matches
+from quorate.library.connection import seeds_of
 from quorate.mapreduce.job_file import check_source
 from quorate.node.config import load
 from quorate.runtime.real.network import is_loopback, split_address

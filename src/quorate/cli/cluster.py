@@ -14,8 +14,9 @@ import typer
 
 from quorate.base.errors import BadConfiguration, BadInput
 from quorate.base.ids import GROUP_NAMES, Address, GroupId, ReplicaId
-from quorate.cli.connection import DESCRIBE_MS, Cluster, with_cluster
+from quorate.cli.connection import Cluster, with_cluster
 from quorate.cli.output import JsonOption, print_json, print_line, print_note, print_table
+from quorate.library.connection import DESCRIBE_MS
 from quorate.node.config import NAME_RULE
 from quorate.node.identity import node_of
 from quorate.node.join_token import VERSION, JoinToken, text_of

@@ -11,30 +11,29 @@ in a real world with the connected ``Cluster`` as its first argument, and closes
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
-from quorate.base.errors import BadInput, QuorateError, Unavailable
+from quorate.base.errors import QuorateError, Unavailable
 from quorate.base.ids import Address, ClusterId, NodeId
 from quorate.gfs.client import FileSystem
 from quorate.gfs.messages import ListServers, ServerStatus
+from quorate.kv.client import KvClient
+from quorate.library.connection import DESCRIBE_MS, ask_node, find_cluster, seeds_of, tls_of
 from quorate.mapreduce.client import JobClient
 from quorate.mapreduce.core.commands import WorkerStatus
-from quorate.node.local_cluster import DEFAULT_PORT, PORTS_A_NODE
-from quorate.node.messages import DescribeNode, NodeDescription, NodeEntry
+from quorate.node.messages import NodeDescription, NodeEntry
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.runtime.ports import World
 from quorate.runtime.real.tls import TlsPaths
+from quorate.runtime.real.trace import QuietTrace
 from quorate.runtime.real.world import close_world, real_world, run
 
 P = ParamSpec("P")
-
-DESCRIBE_MS = 3_000.0
-DEFAULT_SEEDS = [Address(f"127.0.0.1:{DEFAULT_PORT + PORTS_A_NODE * n}") for n in range(3)]
 
 ClusterOption = Annotated[
     list[str] | None,
@@ -74,9 +73,13 @@ class Cluster:
     def files(self) -> FileSystem:
         return FileSystem(self.world, self.rpc, self.addresses)
 
+    @functools.cached_property
+    def kv(self) -> KvClient:
+        return KvClient(self.world, self.rpc, self.addresses)
+
     async def describe(self) -> dict[NodeId, NodeDescription]:
         """What each node that answers says of itself."""
-        found = await asyncio.gather(*(_ask(self.rpc, entry.rpc) for entry in self.nodes))
+        found = await asyncio.gather(*(ask_node(self.rpc, entry.rpc) for entry in self.nodes))
         return {
             entry.node: description
             for entry, description in zip(self.nodes, found, strict=True)
@@ -102,71 +105,18 @@ class Cluster:
             return []
 
 
-async def _ask(rpc: RpcClient, address: Address) -> NodeDescription | QuorateError:
-    try:
-        return await rpc.call(address, DescribeNode(), timeout_ms=DESCRIBE_MS)
-    except QuorateError as error:
-        return error
-
-
-class Quiet:
-    """The trace of a command: its user reads sentences, not events."""
-
-    def event(self, name: str, **facts: object) -> None:
-        """Not shown."""
-
-    def error(self, sentence: str) -> None:
-        """Not shown: what matters of it reaches the user as the command's own error."""
-
-
 def run_in_world(main: Callable[[World], Awaitable[None]], tls: TlsPaths | None = None) -> None:
     """Run ``main`` in a real world of its own, and close that."""
 
     async def within() -> None:
         # A command has no disk of its own; the current directory is there and is left alone.
-        world = real_world(Path(), trace=Quiet(), tls=tls)
+        world = real_world(Path(), trace=QuietTrace(), tls=tls)
         try:
             await main(world)
         finally:
             await close_world(world)
 
     run(within)
-
-
-def seeds_of(texts: Sequence[str] | None) -> list[Address]:
-    """The addresses in ``--cluster``; raises ``BadInput`` for what is none."""
-    seeds = [part.strip() for text in texts or () for part in text.split(",") if part.strip()]
-    for seed in seeds:
-        host, _, port = seed.rpartition(":")
-        if not host or not port.isdecimal():
-            raise BadInput(f"{seed!r} is no node of a cluster: write --cluster HOST:PORT.")
-    return [Address(seed) for seed in seeds] or DEFAULT_SEEDS
-
-
-def tls_of(ca: str | None, cert: str | None, key: str | None) -> TlsPaths | None:
-    """The TLS options, all three or none."""
-    if ca and cert and key:
-        return TlsPaths(Path(ca), Path(cert), Path(key))
-    if ca or cert or key:
-        raise BadInput("--tls-ca, --tls-cert and --tls-key belong together: give all three.")
-    return None
-
-
-async def connect(
-    world: World, rpc: RpcClient, seeds: Sequence[Address], *, with_tls: bool
-) -> Cluster:
-    """Ask the seeds, in order, for their cluster; ``Unavailable`` if none answers."""
-    problems = []
-    for seed in seeds:
-        answer = await _ask(rpc, seed)
-        if isinstance(answer, NodeDescription):
-            return Cluster(world, rpc, answer)
-        problems.append(answer.message)
-    certificates = "" if with_tls else "; a cluster with TLS needs --tls-ca, --tls-cert, --tls-key"
-    raise Unavailable(
-        f"No node of a cluster answers at {', '.join(seeds)} ({problems[0]}): start one with"
-        f" 'quorate up', or name another with --cluster or QUORATE_CLUSTER{certificates}."
-    )
 
 
 def with_cluster(
@@ -189,8 +139,8 @@ def with_cluster(
         async def main(world: World) -> None:
             rpc = RpcClient(world, Identity(ClusterId(""), NodeId(0), "client"))
             try:
-                found = await connect(world, rpc, seeds, with_tls=tls is not None)
-                await function(found, *arguments, **options)
+                seen = await find_cluster(rpc, seeds, with_tls=tls is not None)
+                await function(Cluster(world, rpc, seen), *arguments, **options)
             finally:
                 await rpc.close()
 

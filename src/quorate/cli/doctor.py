@@ -11,9 +11,10 @@ import typer
 
 from quorate.base.errors import BadConfiguration, BadInput, NotJudged, QuorateError
 from quorate.base.ids import Address, ClusterId, NodeId
-from quorate.cli.connection import ClusterOption, TlsCa, TlsCert, TlsKey, run_in_world, seeds_of
-from quorate.cli.connection import tls_of as tls_given
+from quorate.cli.connection import ClusterOption, TlsCa, TlsCert, TlsKey, run_in_world
 from quorate.cli.output import JsonOption, print_json, print_line
+from quorate.library.connection import seeds_of
+from quorate.library.connection import tls_of as tls_given
 from quorate.node.config import NodeConfig, load
 from quorate.node.doctor.asking import ask_all
 from quorate.node.doctor.diagnosis import diagnose, verdict

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from quorate.base.errors import BadInput
-from quorate.cli.connection import Quiet
 from quorate.cli.output import print_error, print_line
 from quorate.node.join_token import MAX_CHARACTERS, token_of
 from quorate.node.joining import Join, addresses_of
 from quorate.node.reports import Ready
 from quorate.node.supervisor import run_node
 from quorate.runtime.real.loop import run
+from quorate.runtime.real.trace import QuietTrace
 
 TIMEOUT_S = 120.0
 
@@ -54,7 +54,7 @@ def join(
     the machine again.
     """
     addresses = addresses_of(rpc, chunkserver, worker, metrics, resp)
-    entering = Join(token_of(_text(token)), directory, addresses, Quiet(), print_line)
+    entering = Join(token_of(_text(token)), directory, addresses, QuietTrace(), print_line)
 
     async def main() -> None:
         await entering.prepare(int(time.time() * 1000))

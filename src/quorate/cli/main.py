@@ -20,6 +20,7 @@ from quorate.cli import (
     files,
     jobs,
     join,
+    kv,
     lab,
     recover,
     status,
@@ -49,6 +50,7 @@ app.command(cls=check.CheckCommand)(check.check)
 app.command(cls=check.CheckCommand)(torture.torture)
 app.command()(join.join)
 app.add_typer(files.app, name="fs")
+app.add_typer(kv.app, name="kv")
 app.add_typer(lab.app, name="lab")
 app.add_typer(cluster.app, name="cluster")
 app.add_typer(authority.app, name="ca")

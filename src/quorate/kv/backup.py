@@ -134,10 +134,16 @@ async def verify(source: Source) -> Backup:
 
 
 async def restore(
-    kv: KvClient, source: Source, *, replace: bool = False, progress: Progress = lambda count: None
+    kv: KvClient,
+    source: Source,
+    *,
+    verified: Backup | None = None,
+    replace: bool = False,
+    progress: Progress = lambda count: None,
 ) -> Backup:
-    """Make the store what the backup holds; see the module for what is seen meanwhile."""
-    backup = await verify(source)
+    """Make the store what the backup holds; see the module for what is seen meanwhile.
+    ``verified`` is what ``verify`` found, if that was asked already."""
+    backup = verified or await verify(source)
     name = b"%d/%d/%d" % (backup.header.index, backup.footer.entries, backup.footer.checksum)
     done = await _begin(kv, name, replace)
     progress(done)

@@ -22,8 +22,15 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from quorate.base.check import check
-from quorate.base.errors import DeadlineExceeded, Fenced, Maybe, NotFound, QuorateError, Unavailable
+from quorate.base.errors import (
+    BadInput,
+    DeadlineExceeded,
+    Fenced,
+    Maybe,
+    NotFound,
+    QuorateError,
+    Unavailable,
+)
 from quorate.kv.core.commands import DeleteEqual, ExpireEqual, Fetch, Kind, Set, When
 from quorate.kv.transaction import Bytes, Token, as_bytes, milliseconds
 from quorate.kv.watching import Watching
@@ -69,7 +76,8 @@ class Lock:
 
     async def acquire(self) -> Token:
         """Wait for the lock and take it; raises ``DeadlineExceeded`` after ``wait_s``."""
-        check(self._token is None, "this lock is held already; make another one of that name")
+        if self._token is not None:
+            raise BadInput("this lock object holds its lock already: make another one of that name")
         clock = self._world.clock
         end_ms = clock.monotonic_ms() + (self._wait_s or 0) * 1000
         owner = b"%032x" % self._world.random.getrandbits(128)

@@ -4,8 +4,8 @@ import pytest
 
 from quorate.base.errors import BadInput
 from quorate.base.ids import GROUP_NAMES
-from quorate.cli.connection import seeds_of
 from quorate.cli.status import _troubles
+from quorate.library.connection import seeds_of
 
 
 def node(answers: bool, role: str) -> dict[str, object]:

@@ -9,7 +9,6 @@ import pytest
 
 from quorate.base.errors import AlreadyExists, BadConfiguration, BadInput, QuorateError, Unavailable
 from quorate.base.ids import Address, NodeId
-from quorate.cli.connection import Quiet
 from quorate.node.bootstrap import new_cluster_id
 from quorate.node.config import configuration_of
 from quorate.node.identity import FIRST_JOINED_NODE, identity_in
@@ -17,6 +16,7 @@ from quorate.node.join_token import VERSION, JoinToken
 from quorate.node.joining import Join, addresses_of
 from quorate.node.members import refuse_taken
 from quorate.node.messages import NodeEntry
+from quorate.runtime.real.trace import QuietTrace
 
 FOUNDERS = {"n1": Address("127.0.0.1:7400"), "n2": Address("127.0.0.1:7410")}
 MACHINES = [NodeEntry(NodeId(k), name, door) for k, (name, door) in enumerate(FOUNDERS.items(), 1)]
@@ -35,7 +35,7 @@ def join(
     """Prepare ``folder``/n4 for a cluster of ``machines``; what was said."""
     said: list[str] = []
     addresses = addresses_of(rpc, None, None, None, None)
-    joining = Join(token, folder / "n4", addresses, Quiet(), said.append)
+    joining = Join(token, folder / "n4", addresses, QuietTrace(), said.append)
 
     async def look() -> list[NodeEntry]:
         if machines is None:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from quorate.base.errors import NotFound
+from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import MAX_PAGE_BYTES, Changed, Entry, Event, Kind
 
 Happening: TypeAlias = Event | Entry
@@ -94,6 +95,7 @@ class History:
         """Events behind ``since`` that concern the keys from ``start`` to before ``end``, of whole
         revisions, and how far that is; ``now`` is the store's revision."""
         if since < self.forgotten:
+            sometimes("forgotten history refused")
             raise NotFound(
                 f"what changed after revision {since} is forgotten (up to {self.forgotten}): read"
                 " the keys again, and watch from that reading's revision."

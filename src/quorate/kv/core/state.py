@@ -18,6 +18,7 @@ from typing import TypeVar
 from quorate.base.checksum import stable_hash
 from quorate.base.codec import encode
 from quorate.base.errors import BadInput, StoreFull
+from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import (
     MAX_KEY_BYTES,
     MAX_VALUE_BYTES,
@@ -45,6 +46,9 @@ T = TypeVar("T")
 
 class State:
     """Keys, their history, and what is on its way to become a value."""
+
+    max_ended = MAX_ENDED
+    max_cursors = MAX_CURSORS
 
     def __init__(self, table: Table, max_events: int) -> None:
         self.items = Items(table)
@@ -227,6 +231,7 @@ class State:
     def take_back(self) -> None:
         """Everything since ``begin``."""
         before, self._before = self._before or [], None
+        sometimes("transaction taken back")
         for key, item in reversed(before):
             if item is not None:
                 self.items.put(item)
@@ -260,7 +265,7 @@ class State:
         """A number for the place in front of ``key``."""
         self.last_cursor += 1
         self.cursors[self.last_cursor] = key
-        if len(self.cursors) > MAX_CURSORS:
+        if len(self.cursors) > self.max_cursors:
             del self.cursors[next(iter(self.cursors))]
         return self.last_cursor
 
@@ -269,11 +274,13 @@ class State:
     def pass_time(self, time_ms: int) -> None:
         """It is ``time_ms`` now: take away some of what has ended."""
         self.time_ms = time_ms
-        for _ in range(MAX_ENDED):
+        for _ in range(self.max_ended):
             ended = self.items.next_end()
             if ended is None or ended[0] > time_ms:
                 break
             self.remove(ended[1], Kind.EXPIRE)
+        else:
+            sometimes("ended keys left for the next entry")
         self.uploads.expire(time_ms)
         for _ in range(LET_GO):
             if not self._garbage:

@@ -42,3 +42,13 @@ class RealTrace:
 def _shown(value: object) -> str:
     text = str(value)
     return text if text.isprintable() and " " not in text else repr(text)
+
+
+class QuietTrace:
+    """That of commands and libraries, whose users read sentences, not events."""
+
+    def event(self, name: str, **facts: object) -> None:
+        """Not shown."""
+
+    def error(self, sentence: str) -> None:
+        """Not shown: what matters of it reaches the user as the call's own error."""

@@ -1,0 +1,1 @@
+"""What ``import quorate`` offers to a program: a cluster, or one of its own for tests."""
