@@ -26,6 +26,7 @@ BENCHES = (
     "failover",
     "snapshots",
     "kv_memory",
+    "kv_labs",
     "kv_disk",
 )
 
