@@ -18,7 +18,7 @@ help:
 	@echo "make setup     the environment in .venv: the package and what it is developed with"
 	@echo "make demo      three nodes count words while one is killed (FOLDER=... for other text)"
 	@echo "make test      all tests"
-	@echo "make labs      the Raft tests of the MIT course labs: a table of bounds and figures"
+	@echo "make labs      the MIT course labs' tests of Raft and the store: bounds and figures"
 	@echo "make lint      style, types, import contracts, sizes and documents"
 	@echo "make sim       simulated clusters under faults (SEEDS=$(SEEDS) START=$(START))"
 	@echo "make planted   bugs planted on purpose, each of which the simulation must catch"

@@ -109,6 +109,11 @@ class EtcdProcesses(Processes):
                         return number
                 await asyncio.sleep(POLL_S)
 
+    async def revision(self) -> int:
+        """How many changes there were, and one."""
+        status = await self._post(await self.leader(), "maintenance/status", {})
+        return int(status["header"]["revision"])
+
     async def settled(self) -> bool:
         """Whether all servers are of one mind."""
         try:

@@ -22,9 +22,11 @@ BENCHES = (
     "words",
     "linearizability",
     "idle_groups",
+    "kv",
     "failover",
     "snapshots",
     "kv_memory",
+    "kv_labs",
     "kv_disk",
     "kv_big",
 )

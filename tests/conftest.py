@@ -13,3 +13,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the stories (*.txt) print now into them, instead of comparing",
     )
+    parser.addoption(
+        "--long-labs",
+        action="store_true",
+        help="the key/value labs' clerks go on for as long as the course has them",
+    )

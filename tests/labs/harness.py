@@ -39,13 +39,17 @@ class ProductLab(Lab):
     """``servers`` servers of the product."""
 
     strict = True
+    group_id = GROUP
 
     def __init__(self, test: LabTest, seed: int) -> None:
         super().__init__(test.name, test.servers, seed)
-        limits = SNAPSHOT_LIMITS if test.snapshots else None
-        self._cluster = LabCluster(self.simulation, test.servers, self._machine, limits)
+        self._cluster = self._make_cluster(test)
         self.checker = LabChecker()
         self._cluster.checker = self._cluster.observer = self.checker
+
+    def _make_cluster(self, test: LabTest) -> LabCluster:
+        limits = SNAPSHOT_LIMITS if test.snapshots else None
+        return LabCluster(self.simulation, test.servers, self._machine, limits)
 
     @property
     def cluster(self) -> LabCluster:
@@ -74,7 +78,7 @@ class ProductLab(Lab):
         """The replica of ``server``, if that runs."""
         node = self._cluster.raft_nodes.get(self.name(server))
         [process] = self._cluster.processes(self.name(server))
-        return node.groups[GROUP] if node is not None and process.alive else None
+        return node.groups[self.group_id] if node is not None and process.alive else None
 
     def is_up(self, server: int) -> bool:
         return self.group(server) is not None
@@ -108,12 +112,12 @@ class ProductLab(Lab):
         garbage is removed a segment at a time."""
         reader = SimulatedProcess(self.name(server), "lab", 0)
         disk = self.simulation.machine(self.name(server)).disk.view(reader, "raft")
-        log = read_log(disk, CLUSTER, node_id(self.name(server))).groups[GROUP]
+        log = read_log(disk, CLUSTER, node_id(self.name(server))).groups[self.group_id]
         entries = [entry for entry, _ in log.current()]
         records = [
-            State(GROUP, log.state),
-            Cut(GROUP, log.cut_index, log.cut_term),
-            Append(GROUP, log.cut_index + 1, entries),
+            State(self.group_id, log.state),
+            Cut(self.group_id, log.cut_index, log.cut_term),
+            Append(self.group_id, log.cut_index + 1, entries),
         ]
         return len(encode(records))
 

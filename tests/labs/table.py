@@ -2,8 +2,8 @@
 
     python tests/labs/table.py [more arguments for pytest]
 
-runs the tests and prints one row for each, the worst of its seeds in every column.  Times are
-virtual.
+runs the tests and prints one row for each, the worst of its seeds in every column: one table of
+Raft's labs, one of the key/value labs.  Times are virtual.
 """
 
 import sys
@@ -16,28 +16,35 @@ from rich.table import Table
 
 from quorate.simulator.lab.results import Measure, Result, worst_measures
 
+TITLES = {
+    "lab": "Course labs, Raft: the worst of each test's seeds, in virtual time",
+    "kv lab": "Course labs, key/value store: the worst of each test's seeds, in virtual time",
+}
+SLOWEST = {"lab": "agreement\n≤ 10 s", "kv lab": "slowest\noperation"}
+FILES = ("test_course.py", "test_kv_course.py", "test_kv_memory.py")
+
 
 class Results:
     """A plugin of pytest that collects what tests have recorded."""
 
     def __init__(self) -> None:
-        self.of_test: dict[str, list[Result]] = {}
+        self.of_test: dict[str, dict[str, list[Result]]] = {lab: {} for lab in TITLES}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call":
             for key, value in report.user_properties:
-                if key == "lab" and isinstance(value, Result):
-                    self.of_test.setdefault(value.test, []).append(value)
+                if key in TITLES and isinstance(value, Result):
+                    self.of_test[key].setdefault(value.test, []).append(value)
 
-    def table(self) -> Table:
-        table = Table(title="Course labs, Raft: the worst of each test's seeds, in virtual time")
-        table.add_column("test", no_wrap=True)
-        table.add_column("demands")
+    def table(self, lab: str) -> Table:
+        table = Table(title=TITLES[lab])
+        table.add_column("test", no_wrap=lab == "lab", max_width=48)
+        table.add_column("demands", min_width=36)
         for column in (
             "bound",
             "figure",
             "leader\n≤ 5 s",
-            "agreement\n≤ 10 s",
+            SLOWEST[lab],
             "whole\n≤ 120 s",
             "requests",
             "answers",
@@ -45,9 +52,8 @@ class Results:
             "elections",
         ):
             table.add_column(column, justify="right")
-        for name, results in self.of_test.items():
-            if results:
-                _add_rows(table, name, results)
+        for name, results in self.of_test[lab].items():
+            _add_rows(table, name, results)
         return table
 
 
@@ -79,9 +85,11 @@ def _seconds(time_ms: float) -> str:
 
 def main() -> int:
     results = Results()
-    course = Path(__file__).parent / "test_course.py"
-    code = pytest.main([str(course), *sys.argv[1:]], plugins=[results])
-    Console(width=190).print(results.table())
+    files = [str(Path(__file__).parent / file) for file in FILES]
+    code = pytest.main([*files, "--long-labs", *sys.argv[1:]], plugins=[results])
+    for lab, of_test in results.of_test.items():
+        if of_test:
+            Console(width=190).print(results.table(lab))
     return int(code)
 
 

@@ -8,6 +8,8 @@ Rules:
   ``Maybe``, and whoever asked must say so.
 * A read waits until this replica has everything that was committed when it came (raft/group.py),
   and is then answered from the state here: it costs the leader little, wherever it comes in.
+  Reads that come while others wait for that are asked for together, behind those: as many share
+  one round between the nodes as come during the one before.
 * Everything ends within ``TIMEOUT_MS``.
 """
 
@@ -25,6 +27,7 @@ from quorate.base.errors import (
     Unavailable,
     error_from,
 )
+from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import (
     MAX_COMMAND_BYTES,
     MAX_INLINE_BYTES,
@@ -109,8 +112,14 @@ class _Batch:
             self.end(error)
 
     def end(self, error: QuorateError) -> None:
+        if isinstance(error, Maybe):
+            sometimes("outcome of a gateway's commands unknown")
         for command in self._over():
             command.fail(error)
+
+    def late(self) -> None:
+        """Nobody knows what becomes of it."""
+        self.end(Maybe(f"the store did not answer within {TIMEOUT_MS / 1000:.0f} s"))
 
     def _over(self) -> list[_Command]:
         if self.timer is not None:
@@ -133,6 +142,9 @@ class KvService:
         """Of the operations that wait to become a command."""
         self._batches: list[_Batch] = []
         self._readers: list[Done] = []
+        self._read_until_ms = 0.0
+        """The deadline of the first of them."""
+        self._is_settling = False
         self._is_due = False
 
     # Changes.
@@ -185,8 +197,7 @@ class KvService:
     def _send(self, batch: _Batch) -> None:
         clock = self._world.clock
         batch.deadline_ms = clock.monotonic_ms() + TIMEOUT_MS
-        late = Maybe(f"the store did not answer within {TIMEOUT_MS / 1000:.0f} s")
-        batch.timer = clock.call_later(TIMEOUT_MS, batch.end, late)
+        batch.timer = clock.call_later(TIMEOUT_MS, batch.late)
         try:
             self.group.submit_all(batch.data(), batch)
         except NotLeader:
@@ -200,6 +211,9 @@ class KvService:
 
     async def _forward(self, batch: _Batch) -> None:
         last: QuorateError = Unavailable(f"group {self.group.name} has no leader")
+        if self.group.is_leader:  # it hands over, and takes nothing meanwhile
+            sometimes("commands offered to a leader that hands over")
+            await self._world.clock.sleep(PAUSE_MS)
         while (left_ms := batch.deadline_ms - self._world.clock.monotonic_ms()) > PAUSE_MS:
             leader = self.group.leader_address
             if self.group.is_leader:
@@ -216,6 +230,7 @@ class KvService:
                 except Overloaded as error:
                     return batch.end(error)
                 except Unavailable as error:
+                    sometimes("commands forwarded again")
                     last = error
                 except QuorateError as error:
                     return batch.end(error if isinstance(error, Maybe) else Maybe(error.message))
@@ -227,11 +242,16 @@ class KvService:
     def settle(self, done: Done) -> None:
         """``done`` gets ``None`` when the state here has all that was committed before this call,
         or why that cannot be."""
+        if not self._readers:
+            self._read_until_ms = self._world.clock.monotonic_ms() + TIMEOUT_MS
         self._readers.append(done)
         self._later()
 
     def _settle(self, readers: list[Done], deadline_ms: float) -> None:
         def told(future: "asyncio.Future[bytes]") -> None:
+            self._is_settling = False
+            if self._readers:
+                self._later()
             error = None if future.cancelled() else future.exception()
             left_ms = deadline_ms - self._world.clock.monotonic_ms()
             if isinstance(error, Unavailable) and left_ms > PAUSE_MS:
@@ -246,6 +266,7 @@ class KvService:
             for done in readers:
                 done(error)
         else:
+            self._is_settling = True
             future.add_done_callback(told)
 
     # A turn.
@@ -261,9 +282,9 @@ class KvService:
         batches, self._batches = self._batches, []
         for batch in batches:
             self._send(batch)
-        if self._readers:
+        if self._readers and not self._is_settling:
             readers, self._readers = self._readers, []
-            self._settle(readers, self._world.clock.monotonic_ms() + TIMEOUT_MS)
+            self._settle(readers, self._read_until_ms)
 
 
 def _into(future: "asyncio.Future[Any]") -> Done:

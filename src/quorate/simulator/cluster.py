@@ -7,13 +7,14 @@ the ports is the product's code, and a ``SafetyChecker`` watches each replica.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
 import msgspec
 
 from quorate.base.check import Bug
+from quorate.base.codec import Request
 from quorate.base.errors import AlreadyExists, QuorateError
 from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
@@ -33,7 +34,7 @@ from quorate.raft.observer import Observer
 from quorate.raft.wal import Wal
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
-from quorate.rpc.server import RpcServer
+from quorate.rpc.server import Handler, RpcServer
 from quorate.runtime.ports import World
 from quorate.runtime.simulated.process import SimulatedProcess
 from quorate.runtime.simulated.processes import SimulatedProcesses, TaskCost
@@ -330,11 +331,18 @@ class RaftCluster(Cluster):
                 segment_bytes=SEGMENT_BYTES,
                 observer=self.observer,
             )
-            server = RpcServer(world, identity, node.server.requests, node.server.notices)
+            requests = await self._requests(name, world, rpc, node)
+            server = RpcServer(world, identity, requests, node.server.notices)
             await server.start(address(name))
             await world.clock.sleep(float("inf"))
 
         return main
+
+    async def _requests(
+        self, name: str, world: World, rpc: RpcClient, node: RaftNode
+    ) -> Mapping[type[Request[Any]], Handler]:
+        """What the process on the machine of this name answers."""
+        return node.server.requests
 
     def _membership(self, group: GroupId, name: str) -> Membership:
         founders = founding({replica_id(group, other): address(other) for other in self._founders})

@@ -109,10 +109,10 @@ def test_a_revision_that_is_forgotten_in_part_is_forgotten() -> None:
 
 def test_history_is_bounded_in_events_and_in_bytes() -> None:
     history = History(max_events=10)
-    history.add([Entry(b"k", b"", number) for number in range(1, 26)])
+    history.add([Entry(b"k", b"", number) for number in range(1, 26)], 25, [])
     assert (len(history), history.forgotten, history.bytes) == (10, 15, 10 * (EVENT_BYTES + 1))
     large = bytes(MAX_BYTES // 4)
-    history.add([Entry(b"k", large, 26 + number) for number in range(6)])
+    history.add([Entry(b"k", large, 26 + number) for number in range(6)], 6 * (len(large) + 1), [])
     assert len(history) == 3 and history.bytes <= MAX_BYTES and history.forgotten == 28
     history.bound(MAX_BYTES // 2)
     assert len(history) == 1

@@ -46,7 +46,7 @@ from quorate.gateways.resp.sizes import (
     plain_bytes,
     replace_values,
 )
-from quorate.kv.core.commands import AnyOperation
+from quorate.kv.core.commands import AnyOperation, Put
 from quorate.runtime.ports import Timer
 
 MAX_BATCH = 1024
@@ -400,7 +400,8 @@ class RespConnection(Client):
         """How many of them give together no more than an entry of the log should."""
         total = 0
         for place, slot in enumerate(slots):
-            if isinstance(slot, tuple):
+            # A plain SET gives nothing, and nearly all are.
+            if isinstance(slot, tuple) and type(slot[0]) is not Put:
                 total += expected_bytes(self.store, slot[0])
                 if place and total > MAX_BATCH_ANSWER_BYTES:
                     return place

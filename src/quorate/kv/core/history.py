@@ -6,6 +6,8 @@ Rules:
 * A watch that has been told everything up to a revision that is not before ``forgotten`` misses
   nothing; an earlier one is refused, never answered with a gap.
 * A change that wrote a value is remembered as the entry that it made: it costs nothing more.
+* Events are forgotten by the chunk.  A chunk is full with so many events or bytes, so where the
+  next begins depends on the events alone: all replicas forget alike.
 * Of keys that were deleted the revision of that is remembered as long as its event is: so *was
   this key touched since* has an answer, or it is forgotten and counts as touched.
 """
@@ -15,14 +17,29 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from quorate.base.errors import NotFound
+from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import MAX_PAGE_BYTES, Changed, Entry, Event, Kind
 
 Happening: TypeAlias = Event | Entry
 
 MAX_EVENTS = 16 * 1024
 MAX_BYTES = 32 << 20
+CHUNKS = 16
+"""So many hold all events, if they are small."""
+SMALL_CHUNKS = 512
+"""So many hold all bytes."""
 EVENT_BYTES = 100
 """What an event takes beside its key and value, about."""
+
+
+class _Chunk:
+    __slots__ = ("bytes", "deletes", "events")
+
+    def __init__(self) -> None:
+        self.events: list[Happening] = []
+        self.deletes: list[Event] = []
+        """Those of the events that wrote no value."""
+        self.bytes = 0
 
 
 class History:
@@ -31,7 +48,10 @@ class History:
     def __init__(self, max_events: int = MAX_EVENTS) -> None:
         self._max_events = max_events
         self._max_bytes = MAX_BYTES
-        self._events: deque[Happening] = deque()
+        self._chunk_events = max(max_events // CHUNKS, 1)
+        self._chunk_bytes = MAX_BYTES // SMALL_CHUNKS
+        self._chunks: deque[_Chunk] = deque()
+        self._count = 0
         self.bytes = 0
         """What the events take, about."""
         self._deleted: dict[bytes, int] = {}
@@ -39,25 +59,43 @@ class History:
         self.forgotten = 0
 
     def __len__(self) -> int:
-        return len(self._events)
+        return self._count
 
     def events(self) -> list[Event]:
         """All, oldest first."""
-        return list(map(_told, self._events))
+        return [_told(event) for chunk in self._chunks for event in chunk.events]
 
-    def add(self, events: Sequence[Happening]) -> None:
-        """What happened now."""
-        size = 0
-        for event in events:
-            size += len(event.key) + len(event.value)
-            if type(event) is Event:
-                if event.kind is Kind.CLEAR:
-                    self._cleared = event.revision
-                else:
-                    self._deleted[event.key] = event.revision
-        self._events.extend(events)
-        self.bytes += size + EVENT_BYTES * len(events)
+    def add(self, events: list[Happening], size: int, deletes: list[Event]) -> None:
+        """What happened now: keys and values of ``size`` bytes; ``deletes`` are those among them
+        that wrote no value."""
+        chunk = self._chunks[-1] if self._chunks else self._begin_chunk()
+        size += EVENT_BYTES * len(events)
+        count = len(chunk.events) + len(events)
+        if count < self._chunk_events and chunk.bytes + size < self._chunk_bytes:
+            chunk.events += events
+            chunk.deletes += deletes
+            chunk.bytes += size
+        else:
+            for event in events:
+                if len(chunk.events) >= self._chunk_events or chunk.bytes >= self._chunk_bytes:
+                    chunk = self._begin_chunk()
+                chunk.events.append(event)
+                chunk.bytes += _size(event)
+                if type(event) is Event:
+                    chunk.deletes.append(event)
+        self._count += len(events)
+        self.bytes += size
+        for event in deletes:
+            if event.kind is Kind.CLEAR:
+                self._cleared = event.revision
+            else:
+                self._deleted[event.key] = event.revision
         self._forget()
+
+    def _begin_chunk(self) -> _Chunk:
+        chunk = _Chunk()
+        self._chunks.append(chunk)
+        return chunk
 
     def bound(self, max_bytes: int | None) -> None:
         """Keep no more than so much; ``None``: as usual."""
@@ -66,24 +104,24 @@ class History:
 
     def _forget(self) -> None:
         """What is too much."""
-        events, oldest = self._events, None
-        excess = len(events) - self._max_events
-        while excess > 0 or self.bytes > self._max_bytes:
-            oldest = events.popleft()
-            excess -= 1
-            self.bytes -= len(oldest.key) + len(oldest.value) + EVENT_BYTES
-            if type(oldest) is Event and self._deleted.get(oldest.key) == oldest.revision:
-                del self._deleted[oldest.key]
-        if oldest is not None:
-            self.forgotten = oldest.revision
+        while self._chunks and (self._count > self._max_events or self.bytes > self._max_bytes):
+            oldest = self._chunks.popleft()
+            self._count -= len(oldest.events)
+            self.bytes -= oldest.bytes
+            self.forgotten = oldest.events[-1].revision
+            for event in oldest.deletes:
+                if self._deleted.get(event.key) == event.revision:
+                    del self._deleted[event.key]
 
     def restore(self, events: Sequence[Event], forgotten: int) -> None:
         """Begin with these."""
-        self._events.clear()
+        self._chunks.clear()
         self._deleted.clear()
-        self.bytes = self._cleared = 0
+        self._count = self.bytes = self._cleared = 0
         self.forgotten = forgotten
-        self.add([_kept(event) for event in events])
+        size = sum(len(event.key) + len(event.value) for event in events)
+        deletes = [event for event in events if event.kind is not Kind.PUT]
+        self.add([_kept(event) for event in events], size, deletes)
 
     def deleted_after(self, key: bytes, since: int) -> bool:
         """Whether an absent key may have been deleted after revision ``since``."""
@@ -94,15 +132,20 @@ class History:
         """Events behind ``since`` that concern the keys from ``start`` to before ``end``, of whole
         revisions, and how far that is; ``now`` is the store's revision."""
         if since < self.forgotten:
+            sometimes("forgotten history refused")
             raise NotFound(
                 f"what changed after revision {since} is forgotten (up to {self.forgotten}): read"
                 " the keys again, and watch from that reading's revision."
             )
         new: list[Happening] = []
-        for event in reversed(self._events):
-            if event.revision <= since:
-                break
-            new.append(event)
+        for chunk in reversed(self._chunks):
+            for event in reversed(chunk.events):
+                if event.revision <= since:
+                    break
+                new.append(event)
+            else:
+                continue
+            break
         found: list[Event] = []
         size, told = 0, since
         for event in reversed(new):

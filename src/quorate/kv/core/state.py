@@ -18,6 +18,7 @@ from typing import TypeVar
 from quorate.base.checksum import stable_hash
 from quorate.base.codec import encode
 from quorate.base.errors import BadInput, StoreFull
+from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import (
     MAX_KEY_BYTES,
     MAX_VALUE_BYTES,
@@ -46,6 +47,9 @@ T = TypeVar("T")
 class State:
     """Keys, their history, and what is on its way to become a value."""
 
+    max_ended = MAX_ENDED
+    max_cursors = MAX_CURSORS
+
     def __init__(self, table: Table, max_events: int) -> None:
         self.items = Items(table)
         self.history = History(max_events)
@@ -62,6 +66,9 @@ class State:
         """Of ``MAX_WORK_BYTES``, in the command under way."""
         self._free_to = _NO_BOUND
         self._events: list[Happening] = []
+        self._deletes: list[Event] = []
+        """Those of them that wrote no value."""
+        self._event_bytes = 0
         self._is_together = False
         """Whether all that changes has one revision, until further notice."""
         self._is_begun = False
@@ -90,10 +97,9 @@ class State:
 
         Raises ``BadInput`` for what cannot be stored, and ``StoreFull``; never what ``fits``.
         """
-        if not fits:
-            size = len(key) + len(value)
-            if size > SMALL_BYTES or self.items.bytes + size > self._free_to:
-                self._look_closer(key, value)
+        size = len(key) + len(value)
+        if not fits and (size > SMALL_BYTES or self.items.bytes + size > self._free_to):
+            self._look_closer(key, value)
         if at_ms and at_ms <= self.time_ms:
             self.remove(key)
             return max(self.revision, 1)
@@ -107,6 +113,7 @@ class State:
         if self._before is not None:
             self._before.append((key, before))
         self._events.append(entry)
+        self._event_bytes += size
         return revision
 
     def remove(self, key: bytes, kind: Kind = Kind.DELETE) -> bool:
@@ -116,7 +123,7 @@ class State:
         before = self.items.remove(key)
         if self._before is not None:
             self._before.append((key, before))
-        self._events.append(Event(self._advance(), kind, key, b""))
+        self._note(Event(self._advance(), kind, key, b""))
         return True
 
     def clear(self) -> int:
@@ -125,9 +132,14 @@ class State:
             raise BadInput("everything cannot be deleted as part of a whole transaction")
         count = len(self.items)
         if count:
-            self._events.append(Event(self._advance(), Kind.CLEAR, b"", b""))
+            self._note(Event(self._advance(), Kind.CLEAR, b"", b""))
             self._garbage.append(self.items.clear())
         return count
+
+    def _note(self, event: Event) -> None:
+        self._events.append(event)
+        self._deletes.append(event)
+        self._event_bytes += len(event.key)
 
     def _advance(self) -> int:
         if not self._is_begun:
@@ -227,6 +239,7 @@ class State:
     def take_back(self) -> None:
         """Everything since ``begin``."""
         before, self._before = self._before or [], None
+        sometimes("transaction taken back")
         for key, item in reversed(before):
             if item is not None:
                 self.items.put(item)
@@ -235,14 +248,16 @@ class State:
         if self._is_begun:
             self.revision -= 1
         self._events.clear()
+        self._deletes.clear()
+        self._event_bytes = 0
 
     def end(self) -> None:
         """A command is done: its events are told."""
         self._is_together = self._is_begun = False
         self._before = None
         if self._events:
-            self.history.add(self._events)
-            self._events = []
+            self.history.add(self._events, self._event_bytes, self._deletes)
+            self._events, self._deletes, self._event_bytes = [], [], 0
         if self._free_to != _NO_BOUND:
             self._ask_from()
 
@@ -260,7 +275,7 @@ class State:
         """A number for the place in front of ``key``."""
         self.last_cursor += 1
         self.cursors[self.last_cursor] = key
-        if len(self.cursors) > MAX_CURSORS:
+        if len(self.cursors) > self.max_cursors:
             del self.cursors[next(iter(self.cursors))]
         return self.last_cursor
 
@@ -269,11 +284,13 @@ class State:
     def pass_time(self, time_ms: int) -> None:
         """It is ``time_ms`` now: take away some of what has ended."""
         self.time_ms = time_ms
-        for _ in range(MAX_ENDED):
+        for _ in range(self.max_ended):
             ended = self.items.next_end()
             if ended is None or ended[0] > time_ms:
                 break
             self.remove(ended[1], Kind.EXPIRE)
+        else:
+            sometimes("ended keys left for the next entry")
         self.uploads.expire(time_ms)
         for _ in range(LET_GO):
             if not self._garbage:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from quorate.base.errors import BadInput, NotFound, Overloaded
+from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import MAX_STAGED_BYTES, MAX_VALUE_BYTES
 
 UPLOAD_MS = 60_000
@@ -87,6 +88,7 @@ class Uploads:
     def expire(self, time_ms: int) -> None:
         """Drop those whose time has come."""
         while (until_ms := self.next_end_ms()) is not None and until_ms <= time_ms:
+            sometimes("upload dropped")
             self.bytes -= self._uploads.pop(next(iter(self._uploads))).bytes
 
     def next_end_ms(self) -> int | None:

@@ -111,6 +111,14 @@ def draw_options(
     )
 
 
+def draw_for_keys(
+    rng: random.Random, operations: tuple[str, ...] = (), needed: Needed = ()
+) -> Options:
+    """For the one group of the key/value store."""
+    drawn = draw_options(rng, operations, needed)
+    return msgspec.structs.replace(drawn, groups=1, clients=rng.randint(4, 7))
+
+
 def draw_for_nodes(
     rng: random.Random, operations: tuple[str, ...] = (), needed: Needed = ()
 ) -> Options:

@@ -3,6 +3,7 @@
 from quorate.simulator.planted import (
     durability,
     elections,
+    kv,
     membership,
     nodes,
     reads,
@@ -23,4 +24,5 @@ BUGS: tuple[PlantedBug, ...] = (
     *sessions.BUGS,
     *nodes.BUGS,
     *membership.BUGS,
+    *kv.BUGS,
 )

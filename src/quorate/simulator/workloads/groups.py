@@ -65,7 +65,7 @@ class GroupWorkload(ABC):
     def _last(self) -> ClientWork:
         async def work(world: World, clients: list[GroupClient]) -> None:
             for group, client in enumerate(clients):
-                await self.look(client, group)
+                await self.look(world, client, group)
 
         return work
 
@@ -76,7 +76,7 @@ class GroupWorkload(ABC):
         """What the client ``name`` does to the group in place ``group``, to the end of the run."""
 
     @abstractmethod
-    async def look(self, client: GroupClient, group: int) -> None:
+    async def look(self, world: World, client: GroupClient, group: int) -> None:
         """Change something, and read all; an error means that there is no progress."""
 
     @abstractmethod

@@ -58,7 +58,7 @@ class ListsWorkload(GroupWorkload):
             operations=self._operations,
         )
 
-    async def look(self, client: GroupClient, group: int) -> None:
+    async def look(self, world: World, client: GroupClient, group: int) -> None:
         history = self._histories[group]
         self._final[group] = await append_and_read_all(client, history, PROGRESS_MS)
 

@@ -216,7 +216,7 @@ class RegistersWorkload(GroupWorkload):
             await player.play(kind)
             await world.clock.sleep(rng.uniform(0, self._pace_ms))
 
-    async def look(self, client: GroupClient, group: int) -> None:
+    async def look(self, world: World, client: GroupClient, group: int) -> None:
         await Player(client, "reader", self.observed[group], self._rng).look()
 
     def judge(self, group: int) -> None:

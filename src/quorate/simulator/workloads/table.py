@@ -6,10 +6,20 @@ from dataclasses import dataclass
 from functools import partial
 
 from quorate.base.machine import StateMachine
+from quorate.kv.core.history import MAX_EVENTS
 from quorate.runtime.simulated.processes import TaskCost
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import NodeCluster, RaftCluster
-from quorate.simulator.nemeses.options import Needed, Options, draw_for_nodes, draw_options
+from quorate.simulator.nemeses.options import (
+    Needed,
+    Options,
+    draw_for_keys,
+    draw_for_nodes,
+    draw_options,
+)
+from quorate.simulator.workloads.keys import workload as keys
+from quorate.simulator.workloads.keys.cluster import KvCluster
+from quorate.simulator.workloads.keys.workload import KeysWorkload
 from quorate.simulator.workloads.list_clients import ListsWorkload
 from quorate.simulator.workloads.lists import READS, Lists
 from quorate.simulator.workloads.register_clients import (
@@ -65,6 +75,26 @@ def _registers(simulation: Simulation, options: Options, rng: random.Random) -> 
     )
 
 
+def _keys(simulation: Simulation, options: Options, rng: random.Random) -> Workload:
+    cluster = KvCluster(
+        simulation,
+        options.nodes,
+        founders=options.founders,
+        lost=options.lost,
+        timing=options.timing,
+        limits=options.limits,
+        max_events=rng.choice((20, 100, 1_000, MAX_EVENTS)),
+    )
+    return KeysWorkload(
+        cluster,
+        options.clients,
+        rng,
+        pace_ms=options.pace_ms,
+        off=options.off,
+        operations=options.operations,
+    )
+
+
 def _words(simulation: Simulation, options: Options, rng: random.Random) -> Workload:
     cluster = NodeCluster(
         simulation, options.nodes, timing=options.timing, limits=options.limits, cost=TASK_COST
@@ -92,6 +122,7 @@ class Entry:
 WORKLOADS: dict[str, Entry] = {
     "lists": Entry(_lists, READS, share=11),
     "registers": Entry(_registers, OPERATIONS, NEEDED, share=8),
+    "keys": Entry(_keys, keys.OPERATIONS, keys.NEEDED, draw_for_keys, share=8),
     "words": Entry(_words, draw=draw_for_nodes),
 }
 _MIX = [name for name, entry in WORKLOADS.items() for _ in range(entry.share)]
