@@ -47,12 +47,15 @@ class Door:
         machine: NodeIdentity,
         pids: Callable[[], Mapping[str, int]],
         starts_again: Mapping[str, int],
+        is_damaged: Callable[[], bool],
     ) -> None:
-        """``pids`` gives the processes that run now, by role; ``starts_again`` counts, by role."""
+        """``pids`` gives the processes that run now, by role; ``starts_again`` counts, by role;
+        ``is_damaged`` says whether the replicas here are to be rebuilt."""
         self._world = world
         self._config = config
         self._pids = pids
         self._starts_again = starts_again
+        self._is_damaged = is_damaged
         self._rpc = RpcClient(world, Identity(machine.cluster, machine.node, "supervisor"))
         self._loop_lag_ms = Histogram.of_durations()
         pages = {"/metrics": self._metrics, "/health": self._health, "/ready": self._ready}
@@ -91,6 +94,7 @@ class Door:
             self._config.name,
             quorate.__version__,
             self._world.disk.free_bytes(),
+            self._is_damaged(),
             process_use(os.getpid()),
             self._loop_lag_ms,
             [

@@ -1,4 +1,4 @@
-"""Who a machine is: drawn once, when it founds a cluster or joins one, and never changed or reused.
+"""Who a machine is: drawn when it founds a cluster or joins one; ids are never used again.
 
 A founder's id is its place among the founders' names.  A machine that joins draws one at random:
 nobody has to remember which were given before, and no two machines get the same.  The id of its
@@ -8,8 +8,12 @@ replica of a group is ``group * REPLICAS_PER_GROUP + node``.
 has promised nothing to nobody, and cannot know whether its machine once did: a node therefore
 never makes one by itself (raft/wal.py: a replica that does not know what it promised must not
 vote).  ``bootstrap.py`` is the only place that writes it.
+
+A machine whose replicas were damaged gets another id, drawn in the same way, and is a new machine
+to all others: what the old one promised nobody can know (rebuilding.py).
 """
 
+import secrets
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +32,11 @@ IDENTITY_FILE = "identity.json"
 REPLICAS_PER_GROUP = 1 << 32
 FIRST_JOINED_NODE = 1 << 16
 """Founders have smaller ids, machines that joined this one or a higher one."""
+
+
+def drawn_node() -> NodeId:
+    """An id that no machine has had."""
+    return NodeId(FIRST_JOINED_NODE + secrets.randbelow(REPLICAS_PER_GROUP - FIRST_JOINED_NODE))
 
 
 def founding_replica(group: GroupId, node: NodeId) -> ReplicaId:
@@ -66,6 +75,8 @@ class NodeIdentity(msgspec.Struct, frozen=True):
     members: dict[ReplicaId, Address] = msgspec.field(default_factory=dict)
     """Of a machine that joined: where the founders' replicas were then, as far as that was known.
     A founder's configuration says it."""
+    earlier: tuple[NodeId, ...] = ()
+    """Its ids before it was rebuilt, which its chunks of files may still bear."""
 
     @property
     def is_founder(self) -> bool:

@@ -5,10 +5,11 @@ committed each time, so a command that broke off is repeated, and goes on.  Each
 it was planned for (``ChangeMembers.expected``): two commands at a time cannot undo each other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from quorate.base.errors import (
     AlreadyExists,
+    BadConfiguration,
     BadInput,
     DeadlineExceeded,
     Fenced,
@@ -54,6 +55,26 @@ def with_voter(machine: NodeEntry, instead_of: NodeId | None = None) -> Plan:
         if replica not in voters:
             voters = (*voters, replica)
         learners = tuple(learner for learner in now.learners if learner not in (old, replica))
+        return _members(now, voters, learners, replica, machine)
+
+    return plan
+
+
+def in_place_of(earlier: Collection[NodeId], machine: NodeEntry) -> Plan:
+    """The machine is in each group what it was under one of its ``earlier`` ids, if it was."""
+
+    def plan(group: GroupId, now: Configuration) -> Members:
+        replica = founding_replica(group, machine.node)
+        old = {founding_replica(group, node) for node in earlier}
+        kept = [member for member in now.members if member not in old]
+        voters = tuple(voter for voter in now.voters if voter in kept)
+        learners = tuple(learner for learner in now.learners if learner in kept)
+        if voters != now.voters and replica not in voters:
+            voters, learners = (*voters, replica), tuple(x for x in learners if x != replica)
+        elif learners != now.learners and replica not in kept:
+            learners = (*learners, replica)
+        elif replica not in kept:
+            return _members(now, now.voters, now.learners)
         return _members(now, voters, learners, replica, machine)
 
     return plan
@@ -143,6 +164,16 @@ def refuse_taken(machines: Sequence[NodeEntry], new: NodeEntry) -> None:
             )
 
 
+def require_member(machines: Sequence[NodeEntry], name: str, nodes: Collection[NodeId]) -> None:
+    """Raise ``BadConfiguration`` if no one of ``nodes``, all ids of the machine, is a member."""
+    if not any(machine.node in nodes for machine in machines):
+        raise BadConfiguration(
+            f"{name} was removed from the cluster and belongs to none of its groups any more, so it"
+            " is not rebuilt: leave it stopped, or have this machine join as a new one, with an"
+            " empty directory and a token of 'quorate cluster token'."
+        )
+
+
 def named(machines: Sequence[NodeEntry], name: str) -> NodeEntry:
     """The machine that is called so; raises ``NotFound``."""
     for machine in machines:
@@ -194,6 +225,17 @@ class MemberChanges:
         await self.all_groups(with_learner(new), f"{new.name} gets the log")
         plan = with_voter(new, old.node)
         await self.all_groups(plan, f"{new.name} votes in the place of {old.name}")
+
+    async def rebuild(self, machine: NodeEntry, earlier: Collection[NodeId]) -> None:
+        """Give the machine the place that it had under ``earlier`` ids: in each group it gets the
+        log, and then the vote in one joint change.
+
+        Raises ``BadConfiguration`` if it has none: it was removed meanwhile.
+        """
+        others = [known for known in await self.machines() if known.node not in earlier]
+        refuse_taken(others, machine)
+        await self.all_groups(in_place_of(earlier, machine), f"{machine.name} is rebuilt")
+        require_member(await self.machines(), machine.name, [machine.node])
 
     async def all_groups(self, plan: Plan, done: str) -> None:
         """Bring all groups where ``plan`` wants them."""

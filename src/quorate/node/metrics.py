@@ -54,6 +54,8 @@ class SeenNode(NamedTuple):
     name: str
     version: str
     disk_free_bytes: int
+    is_damaged: bool
+    """Its replicas are damaged, or not rebuilt yet."""
     supervisor: ProcessUse | None
     supervisor_lag_ms: Histogram
     processes: list[SeenProcess]
@@ -248,6 +250,11 @@ _NODE: tuple[_Row[SeenNode], ...] = (
         "quorate_disk_free_bytes",
         "Free space of the file system that holds the data.",
         lambda n: n.disk_free_bytes,
+    ),
+    _Row(
+        "quorate_replicas_damaged",
+        "1 while the replicas here are damaged and not rebuilt from the others yet.",
+        lambda n: n.is_damaged,
     ),
 )
 

@@ -4,7 +4,7 @@ A machine that starts may be one that should not: its data may belong to another
 removed while it was down.  Both end it with a sentence.  Whoever founded the cluster, and finds
 itself in no group's committed configuration, was removed: ids are never used again.  Who joined may
 not have been taken in yet; that it once was, it writes down (``member.json``) when its own log
-says so.
+says so.  A machine that was rebuilt is one that joined, under another id.
 """
 
 import asyncio
@@ -86,7 +86,7 @@ async def refuse_removed(
 ) -> None:
     """End with a sentence if this machine was removed from the cluster while it was down."""
     if not machine.is_founder:
-        record = read_record(world.disk, MEMBER_FILE, MemberRecord, MEMBER_FILE)
+        record = read_record(world.disk, MEMBER_FILE, MemberRecord, MEMBER_FILE, of_replica=True)
         if record is None:
             await _taken_in(world, machine, groups)
             return

@@ -151,7 +151,13 @@ async def start_chunkserver(setting: Setting) -> Role:
     world, machine = setting.world, setting.machine
     rpc = RpcClient(world, setting.identity("chunkserver"))
     chunkserver = Chunkserver(
-        world, rpc, machine.cluster, machine.node, machine.name, setting.addresses
+        world,
+        rpc,
+        machine.cluster,
+        machine.node,
+        machine.name,
+        setting.addresses,
+        machine.earlier,
     )
     await chunkserver.open()
     server = _server(setting, "chunkserver", rpc, chunkserver.requests, chunkserver.figures)

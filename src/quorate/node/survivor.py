@@ -24,7 +24,7 @@ from quorate.raft.core.entries import (
     configurations_in,
 )
 from quorate.raft.core.log import Log
-from quorate.raft.digests import QUARANTINE_FILE, Quarantine, diverged
+from quorate.raft.digests import QUARANTINE_FILE, refuse_quarantined
 from quorate.raft.proposals import LogBatch
 from quorate.raft.snapshots.format import HEAD_BYTES, Verifier, decode_header, pieces
 from quorate.raft.snapshots.names import DIRECTORY, Kind, parse_name, path_of
@@ -32,9 +32,9 @@ from quorate.raft.wal import Recovered
 from quorate.raft.wal.recovery import read_log
 from quorate.runtime.ports import Disk
 from quorate.runtime.real.disk import RealDisk
-from quorate.runtime.record import read_record
 
-LOCKS = ("lock", "raft.lock")
+RAFT_LOCK = "raft.lock"
+LOCKS = ("lock", RAFT_LOCK)
 """Of the supervisor and of the process that holds the replicas, in the data directory."""
 _ADVICE = "this replica cannot be restored from it."
 
@@ -83,9 +83,7 @@ def read_survivor(config: NodeConfig, identity: NodeIdentity) -> Survivor:
     if not root.is_dir():
         raise BadConfiguration(f"{root} is missing: this node has no log.")
     with closing(RealDisk(root)) as disk:
-        held = read_record(disk, QUARANTINE_FILE, Quarantine, f"{root}/{QUARANTINE_FILE}")
-        if held is not None:
-            raise diverged(held.group, held.index)
+        refuse_quarantined(disk, f"{root}/{QUARANTINE_FILE}")
         found = read_log(disk, identity.cluster, identity.node)
         groups = []
         for group in sorted(GROUP_NAMES):

@@ -14,12 +14,12 @@ from enum import Enum
 import msgspec
 
 from quorate.base.codec import Notice
-from quorate.base.errors import CorruptData
+from quorate.base.errors import ReplicaDamaged
 from quorate.base.ids import GROUP_NAMES, Address, GroupId, ReplicaId
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.messages import DigestNotice, DivergedNotice
-from quorate.runtime.ports import World
-from quorate.runtime.record import write_record
+from quorate.runtime.ports import Disk, World
+from quorate.runtime.record import read_record, write_record
 
 QUARANTINE_FILE = "quarantine.json"
 EVERY = 256
@@ -130,11 +130,18 @@ class Comparison:
         self._world.stop(diverged(self._group, index))
 
 
-def diverged(group: GroupId, index: int) -> CorruptData:
+def refuse_quarantined(disk: Disk, where: str) -> None:
+    """Raises ``ReplicaDamaged`` if the replicas on ``disk`` must not start again; ``where`` names
+    the file in the sentence if that itself is damaged."""
+    held = read_record(disk, QUARANTINE_FILE, Quarantine, where, of_replica=True)
+    if held is not None:
+        raise diverged(held.group, held.index)
+
+
+def diverged(group: GroupId, index: int) -> ReplicaDamaged:
     """Why a replica in quarantine does not start."""
-    return CorruptData(
+    return ReplicaDamaged(
         f"The state of group {GROUP_NAMES.get(group, str(group))} on this node differs from that of"
-        f" the majority at index {index}: a disk or memory has lied, or there is a bug.  This node"
-        " takes no further step; have it rebuilt from the others: give it a new disk and add it to"
-        " the cluster as a new member."
+        f" the majority at index {index}: a disk or memory has lied, or there is a bug;"
+        f" {ReplicaDamaged.ADVICE}."
     )

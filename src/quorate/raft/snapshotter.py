@@ -21,6 +21,7 @@ from quorate.base.errors import (
     DiskFull,
     ProtocolError,
     QuorateError,
+    ReplicaDamaged,
     Unavailable,
 )
 from quorate.base.ids import Address, GroupId, ReplicaId
@@ -182,7 +183,11 @@ class Snapshotter:
 async def load(
     world: World, sessions: SessionMachine, store: SnapshotStore, snapshot: Snapshot
 ) -> None:
-    """Read ``snapshot`` into the state.  Raises ``CorruptData``; then the state is nobody's."""
+    """Read ``snapshot`` into the state.
+
+    Raises ``ReplicaDamaged`` if its bytes are not what was written, ``CorruptData`` if the machine
+    cannot take what was; then the state is nobody's.
+    """
     turn = Turn(world.clock)
     for _ in sessions.restore(store.read(snapshot)):
         await turn.spend()
@@ -207,14 +212,14 @@ def start_of_term(
 def start_of_log(wal: Wal, group: GroupId, found: Recovered, snapshot: Snapshot | None) -> Log:
     """The log after a start: what the node's log holds, behind what the snapshot stands for.
 
-    Raises ``CorruptData`` if the snapshot that belongs to the log is not there.
+    Raises ``ReplicaDamaged`` if the snapshot that belongs to the log is not there.
     """
     stands_for = snapshot.id.index if snapshot is not None else 0
     if stands_for < found.cut_index:
-        raise CorruptData(
+        raise ReplicaDamaged(
             f"The log of group {group} was cut at {found.cut_index} and the newest snapshot that"
-            f" can be read stands for {stands_for}: this replica has lost its state; give this node"
-            " a new disk and add it to the cluster as a new member."
+            f" can be read stands for {stands_for}: this replica has lost its state;"
+            f" {ReplicaDamaged.ADVICE}."
         )
     log = Log(EntryId(found.cut_index, found.cut_term), found.entries)
     if snapshot is None or log.term(stands_for) == snapshot.id.term:

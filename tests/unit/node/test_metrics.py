@@ -90,7 +90,7 @@ def scraped(worker: WorkerFigures | None, accept: str = OPEN) -> Read:
         process("worker", worker),
     ]
     node = SeenNode(
-        "n1", "0.1.0", 10**10, ProcessUse(30_000_000, 0.5, 9, 2), durations(), processes
+        "n1", "0.1.0", 10**10, True, ProcessUse(30_000_000, 0.5, 9, 2), durations(), processes
     )
     text, content_type = exposition(node, accept)
     assert ("openmetrics" in content_type) is (accept == OPEN)
@@ -103,6 +103,7 @@ def test_both_formats_are_read_by_their_parsers_and_hold_the_same_values(accept:
     read = scraped(WorkerFigures(2, 1, 0), accept)
     assert read.value("quorate_raft_term", group="namespace") == 7
     assert read.value("quorate_raft_apply_lag_entries", group="jobs") == 2
+    assert read.value("quorate_replicas_damaged") == 1
     assert (
         read.value("quorate_raft_follower_lag_entries", group="namespace", peer="127.0.0.1:3") == 9
     )
@@ -156,6 +157,6 @@ def test_a_process_that_does_not_answer_is_down_and_nothing_is_made_up_for_it() 
 
 
 def test_nothing_of_a_header_comes_back() -> None:
-    node = SeenNode("n1", "0.1.0", 1, None, durations(), [])
+    node = SeenNode("n1", "0.1.0", 1, False, None, durations(), [])
     _, content_type = exposition(node, "application/openmetrics-text; version=9\nX: y")
     assert "version=9" not in content_type and "\n" not in content_type

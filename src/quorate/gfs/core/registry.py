@@ -96,6 +96,7 @@ class Registry:
         """Take in a heartbeat; whether a full report is wanted."""
         server = self.servers.get(report.node)
         if server is None:
+            self._supersede(report.address)
             server = KnownServer(report.node, report.name, report.address)
             self.servers[report.node] = server
         if (report.incarnation, report.sequence) <= (server.incarnation, server.sequence):
@@ -114,6 +115,14 @@ class Registry:
         for handle in report.removed:
             self._remove(server, handle)
         return False
+
+    def _supersede(self, address: Address) -> None:
+        """Somebody else listens there now: a machine that was rebuilt under another id, with the
+        same chunks, must not be taken for two."""
+        for node, server in list(self.servers.items()):
+            if server.address == address:
+                self._forget(server)
+                del self.servers[node]
 
     def _add(self, server: KnownServer, handle: int) -> None:
         if handle not in server.handles:

@@ -30,9 +30,12 @@ def of_group(facts: Facts, look: GroupLook) -> Iterator[Finding]:
     if leader is None:
         yield _no_leader(look, configuration)
     else:
-        if missing:
-            yield _some_missing(look, configuration, missing)
-        elif _spare(look, configuration) == 0:
+        rebuilt = [voter for voter in missing if _successor(look, configuration, voter)]
+        if rebuilt:
+            yield _rebuilding(look, rebuilt)
+        if gone := [voter for voter in missing if voter not in rebuilt]:
+            yield _some_missing(look, configuration, gone)
+        elif not missing and _spare(look, configuration) == 0:
             yield _no_spare(look, configuration)
         yield from _joint(look, configuration, leader)
         yield from _lagging(facts, look, leader)
@@ -159,6 +162,27 @@ def _some_missing(
     )
 
 
+def _successor(look: GroupLook, configuration: Configuration, old: ReplicaId) -> bool:
+    """Whether the machine of ``old`` is a member under a newer id, too: it is rebuilt."""
+    return any(
+        other != old and other in look.seen and look.name(other) == look.name(old)
+        for other in configuration.members
+    )
+
+
+def _rebuilding(look: GroupLook, rebuilt: list[ReplicaId]) -> Finding:
+    names = look.all_names(rebuilt)
+    return Finding(
+        Severity.RISK,
+        "rebuilding",
+        f"the replica of {names} was damaged and is being rebuilt from the others, under a new id;"
+        " it votes again when it has caught up.",
+        "wait, and ask again.",
+        "stop another machine meanwhile.",
+        (look.title,),
+    )
+
+
 def _no_spare(look: GroupLook, configuration: Configuration) -> Finding:
     names, count = look.all_names(configuration.electors), len(configuration.electors)
     return Finding(
@@ -266,9 +290,10 @@ def _diverged(look: GroupLook, configuration: Configuration) -> Iterator[Finding
                 Severity.RISK,
                 "diverged",
                 f"the state of {name} differs from that of the others at entry {index}: its disk or"
-                " memory has lied, or there is a bug.  It is in quarantine, and takes no step.",
-                f"give {name} a new disk and take it in as a new machine: 'quorate cluster"
-                " replace'; keep the old disk for whoever looks for the cause.",
+                " memory has lied, or there is a bug.  It is in quarantine, and takes no step until"
+                " it is rebuilt from the others.",
+                f"let {name} run, or start it again: it is rebuilt by itself; if that comes again,"
+                " replace its memory or disk.  What was wrong is kept there, in raft.damaged-ID.",
                 f"remove quarantine.json to make {name} start.",
                 (look.title,),
             )

@@ -12,7 +12,13 @@ Rules (their reasons stand in ``format.py``):
 from collections.abc import Iterator
 
 from quorate.base.check import check
-from quorate.base.errors import BadConfiguration, CorruptData, NotFound, ProtocolError
+from quorate.base.errors import (
+    BadConfiguration,
+    CorruptData,
+    NotFound,
+    ProtocolError,
+    ReplicaDamaged,
+)
 from quorate.base.ids import GroupId
 from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import Snapshot, SnapshotId
@@ -31,10 +37,7 @@ from quorate.runtime.ports import World
 
 KEPT_AFTER_READ_MS = 30_000.0
 
-_ADVICE = (
-    "this replica cannot be restored from it: give this node a new disk and add it to the cluster"
-    " as a new member."
-)
+_ADVICE = f"nothing can be restored from it: {ReplicaDamaged.ADVICE}."
 
 
 class SnapshotStore:
@@ -117,7 +120,7 @@ class SnapshotStore:
         """The stream that was written, in blocks of at most 256 KiB, each verified before it is
         given.
 
-        Raises ``CorruptData`` (``details``: path and offset) at the first byte that is not what
+        Raises ``ReplicaDamaged`` (``details``: path and offset) at the first byte that is not what
         was written, and at the end if the end is missing; ``NotFound`` if the file is gone.
         """
         path = path_of(snapshot.id, Kind.WHOLE)
@@ -126,6 +129,8 @@ class SnapshotStore:
             for piece in pieces(file, Verifier(snapshot, path, _ADVICE)):
                 if piece.data:
                     yield piece.data
+        except CorruptData as error:
+            raise ReplicaDamaged(error.message, **error.details) from error
         finally:
             file.close()
 
