@@ -2,7 +2,7 @@
 
 import pytest
 
-from quorate.base.errors import CorruptData, QuorateError
+from quorate.base.errors import QuorateError, ReplicaDamaged
 from quorate.base.ids import GroupId, ReplicaId
 from quorate.raft.client import GroupClient
 from quorate.raft.core.settings import Timing
@@ -88,11 +88,11 @@ def test_a_replica_whose_memory_lied_ends_and_does_not_start_again(leads: bool) 
         cluster, name = _a_liar(simulation, leads)
         [process] = cluster.processes(name)
         simulation.run_until(lambda: not process.alive, 60_000)
-        assert isinstance(process.error, CorruptData)
+        assert isinstance(process.error, ReplicaDamaged)
         others = [other for other in cluster.names if other != name]
         assert all(cluster.is_up(other) for other in others)
         cluster.start(name)
         simulation.run_for(1_000)
         [again] = cluster.processes(name)
-        assert isinstance(again.error, CorruptData)
-        assert "new disk" in str(again.error)
+        assert isinstance(again.error, ReplicaDamaged)
+        assert "rebuilt from the others" in str(again.error)

@@ -141,7 +141,7 @@ class ReplicaDamaged(CorruptData):
     code = "replica_damaged"
     ADVICE: ClassVar[str] = (
         "the replicas here take no part until they have been rebuilt from the others, which this"
-        " node sees to by itself while it runs and a majority of the others does"
+        " node sees to by itself as soon as those can decide without it"
     )
 
 

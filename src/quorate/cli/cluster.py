@@ -131,9 +131,12 @@ async def add(
 async def remove(cluster: Cluster, name: Name, timeout: TimeoutOption = TIMEOUT_S) -> None:
     """Remove a machine from all groups; the leader, too, which then hands over."""
     changes = _changes(cluster, timeout)
-    machine = named(await changes.machines(), name)
-    await changes.all_groups(without(machine.node), f"{name} belongs to it no more")
-    held = [server for server in await cluster.chunkservers() if server.node == machine.node]
+    machines = await changes.machines()
+    named(machines, name)
+    nodes = [machine.node for machine in machines if machine.name == name]
+    for node in nodes:  # two while it is being rebuilt under another id
+        await changes.all_groups(without(node), f"{name} belongs to it no more")
+    held = [server for server in await cluster.chunkservers() if server.node in nodes]
     chunks = sum(server.chunks for server in held if server.live)
     what = f"; the {chunks} chunks of files on it are served until then" if chunks else ""
     print_line(f"{name} may be stopped now{what}")

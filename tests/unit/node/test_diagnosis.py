@@ -229,6 +229,21 @@ def test_a_replica_in_quarantine_is_known_to_its_leader() -> None:
     assert "at entry 512" in finding.sentence and "quarantine" in finding.do_not
 
 
+def test_a_replica_that_is_rebuilt_is_not_called_missing() -> None:
+    facts = three()
+    now = voters(1, 2, 3)
+    new = ReplicaId(70_000)
+    now = Configuration(
+        now.voters, now.addresses | {new: door(3)}, (new,), names=now.names | {new: "n3"}
+    )
+    for node in facts.nodes:
+        node.groups[0].configuration = now
+    facts.nodes[2].groups[0].replica = new
+    facts.nodes[0].groups[0].heard_ms = {ReplicaId(2): 40, new: 40}
+    finding = only(facts, "rebuilding")
+    assert "the replica of n3 was damaged and is being rebuilt" in finding.sentence
+
+
 def test_another_clusters_machine_where_one_of_ours_belongs() -> None:
     facts = three()
     facts.nodes[2] = machine(3, replica(3, "leader", term=9), cluster=ClusterId("d" * 32))

@@ -32,6 +32,7 @@ COUNTED = (
         "threads",
         "files",
         "node",
+        "damaged",
     ),
     *("chunks", "way", "slots", "running", "reporting", "connections"),
 )

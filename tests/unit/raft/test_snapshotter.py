@@ -7,7 +7,7 @@ from types import TracebackType
 import pytest
 
 from quorate.base import sometimes
-from quorate.base.errors import CorruptData, DiskFailed
+from quorate.base.errors import DiskFailed, ReplicaDamaged
 from quorate.base.ids import GroupId, ReplicaId
 from quorate.raft.client import GroupClient
 from quorate.raft.core.settings import Limits, Timing
@@ -344,9 +344,9 @@ def test_a_damaged_snapshot_keeps_its_node_out_and_says_what_to_do() -> None:
         run.simulation.machine(name).disk.flip_bit(f"raft/{DIRECTORY}/{file}", 5_000, 3)
         run.cluster.start(name)
         error = run.ends(name)
-        assert isinstance(error, CorruptData)
+        assert isinstance(error, ReplicaDamaged)
         assert "is damaged" in error.message
-        assert "give this node a new disk" in error.message
+        assert "rebuilt from the others" in error.message
         run.append(5)  # the others go on
 
 
@@ -363,9 +363,9 @@ def test_a_log_that_was_cut_beyond_the_snapshots_that_are_left_keeps_its_node_ou
             run.on_disk(name, lambda world: world.disk.remove(f"{DIRECTORY}/{file}"))
         run.cluster.start(name)
         error = run.ends(name)
-        assert isinstance(error, CorruptData)
+        assert isinstance(error, ReplicaDamaged)
         assert "log of group 1 was cut at" in error.message
-        assert "add it to the cluster as a new member" in error.message
+        assert "rebuilt from the others" in error.message
         assert run.status(run.leader).replica != ReplicaId(0)
 
 
