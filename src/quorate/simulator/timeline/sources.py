@@ -50,6 +50,7 @@ COMMITTING = "§5.3, §5.4.2 Committing entries from previous terms"
 SNAPSHOTS = "§7 Log compaction, figure 13"
 READING = "§8 Client interaction, thesis §6.4"
 MEMBERS = "§6 Cluster membership changes, figure 11"
+JOINT = "§6 Cluster membership changes, figures 10 and 11"
 TRANSFERS = "thesis §3.10 Leadership transfer extension"
 STORED = "figure 2, persistent state on all servers"
 FAULTS = "§2: what consensus must withstand"
@@ -103,6 +104,12 @@ _CHANGES = {
     "own vote": Place(ELECTION, "campaign", ELECTIONS, "replica.term + 1, replica.replica"),
     "leader's commit": Place(REPLICATION, "advance_commit", COMMITTING, "== replica.term"),
     "commit": Place(REPLICATION, "append_request", LOGS, "replica.commit_index = max("),
+    "C_old,new": Place(REPLICA, "Replica._configure", JOINT, "+= configurations_in(entries)"),
+    "C_new": Place(REPLICA, "Replica._configure", JOINT, "self._obey(out)"),
+    "joint commit": Place(MEMBERSHIP, "settle", JOINT, "configuration.after()"),
+    "both majorities": Place(
+        "quorate.raft.core.configuration", "Configuration.reached", JOINT, "min(reached"
+    ),
     "truncated": Place(REPLICATION, "append_request", LOGS, "conflict truncated"),
     "refused": Place(REPLICATION, "_back_up", f"{LOGS}, its end", "last_of_term ="),
     "applied": Place("quorate.raft.group", "Group._apply_entry", "figure 2, rules for all servers"),
