@@ -31,6 +31,10 @@ def torture(
     directory: Annotated[
         Path | None, typer.Option("--dir", metavar="DIR", help="Where logs and histories stay.")
     ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw the run: one HTML file that needs no server."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Torture real processes and judge what clients saw: Ok (0), Illegal (1) or Unknown (2)."""
@@ -52,11 +56,20 @@ def torture(
         raise NotJudged("It takes 3 to 9 --nodes and 1 to 64 --clients.")
     if directory is not None and directory.exists() and any(directory.iterdir()):
         raise NotJudged(f"{directory} is not empty: name a new directory with --dir.")
+    if timeline is not None:
+        try:
+            timeline.touch()  # now, not after the run
+        except OSError as error:
+            raise NotJudged(f"The timeline cannot be written to {timeline}: {error}.") from None
     folder = directory or Path(tempfile.mkdtemp(prefix="quorate-torture-"))
     drawn = secrets.randbelow(1_000_000) if seed is None else seed
-    settings = Settings(minutes, nodes, clients, drawn, partitions, kinds, folder.absolute())
+    settings = Settings(
+        minutes, nodes, clients, drawn, partitions, kinds, folder.absolute(), timeline
+    )
     print_note(f"seed {drawn}; logs and histories in {settings.folder}")
     report = run_torture(settings, RegistersTarget(), print_note)
+    if timeline is not None:
+        print_note(f"timeline: {timeline}; open it in a browser")
     if as_json:
         print_json(report.as_json())
     else:

@@ -148,6 +148,25 @@ _FAULTS = {
     "LostDisk": "_lose_disk",
 }
 
+_NODE, _PORTS = "Nemesis._make_node", "quorate.torture.ports"
+_TORTURE = "quorate.torture.nemesis"
+_TORTURED = {
+    "kill": Place(_TORTURE, _NODE, CRASHES, "await node.kill()"),
+    "stop": Place(_TORTURE, _NODE, FAULTS, "node.freeze()"),
+    **dict.fromkeys(
+        ("cut-one", "cut-halves", "cut-one-way", "cut-ring"),
+        Place(_TORTURE, "Nemesis._make", FAULTS, "self._hosts.cut("),
+    ),
+    "loss": Place(_PORTS, "_Link.send", FAULTS, "if not _lost(told)"),
+    "delay": Place(_PORTS, "_Link.send", FAULTS, "call_later("),
+    "full-disk": Place(_TORTURE, _NODE, STORED, "self._disks.fill("),
+    "slow-disk": Place(_PORTS, "SlowDisk.in_thread", STORED, "time.sleep"),
+    "clock-jump": Place(_PORTS, "WrongClock.wall_ms", FAULTS),
+    "started": Place("quorate.torture.nodes", "TortureNode.start", STORED),
+    "died": Place("quorate.torture.nodes", "TortureNode.kill", CRASHES),
+    "clients": Place("quorate.torture.clients", "Player._do", "§8 Client interaction"),
+}
+
 PLACES: dict[str, Place] = {
     **{f"received {name}": place for name, place in _RECEIVED.items()},
     **{f"sent {name}": place for name, place in _SENT.items()},
@@ -159,6 +178,7 @@ PLACES: dict[str, Place] = {
         f"fault {name}": Place(NEMESIS, f"Nemesis.{function}", FAULTS)
         for name, function in _FAULTS.items()
     },
+    **{f"torture {name}": place for name, place in _TORTURED.items()},
 }
 """By what ``Event.source`` says."""
 

@@ -76,8 +76,9 @@ function text(value, px, py, options = {}) {
   pen.fillText(value, px, py);
 }
 function clipped(value, room, size = 11) {
-  const fits = Math.floor(room / (size * 0.56));
-  return value.length <= fits ? value : fits < 3 ? '' : value.slice(0, fits - 1) + '…';
+  pen.font = `400 ${size}px system-ui, sans-serif`;
+  const width = pen.measureText(value).width, fits = Math.floor(value.length * room / width);
+  return width <= room ? value : fits < 4 ? '' : value.slice(0, fits - 2) + '…';
 }
 
 function drawGrid() {
@@ -150,7 +151,8 @@ function hatch() {
   return pen.createPattern(tile, 'repeat');
 }
 function drawJoints() {
-  if (!joints.length) return;
+  const labels = [];
+  if (!joints.length) return labels;
   const pattern = hatch(), several = groupsShown().length > 1;
   for (const { node, group, begin, end } of joints) {
     if (!groupsShown().includes(group)) continue;
@@ -159,9 +161,9 @@ function drawJoints() {
     const y = yOf(node, group), half = several ? 7 : view.rows[laneOf.get(node)].height / 2 - 1;
     pen.fillStyle = pattern; pen.fillRect(from, y - half, Math.max(2, to - from), 2 * half);
     pen.fillStyle = colors.dim; pen.fillRect(from, y - half, 2, 2 * half);
-    if (!several && half >= 26 && to - from > 64)
-      text('C_old,new', from + 7, y + half - 8, { size: 10.5, weight: 650, halo: colors.card });
+    if (!several && half >= 26 && to - from > 64) labels.push([from + 7, y + half - 8]);
   }
+  return labels;
 }
 
 function drawBands() {
@@ -392,8 +394,9 @@ function drawOver() {
     const px = x(at(event));
     pen.strokeStyle = colors.bad; pen.lineWidth = 2;
     pen.beginPath(); pen.moveTo(px, AXIS); pen.lineTo(px, view.height); pen.stroke();
-    text('✸ ' + clipped(event.text, 420), px - 6, view.height - 8, { align: 'right',
-      color: colors.bad, weight: 600, halo: colors.card });
+    const left = px > view.width / 2;  // where there is more room
+    text('✸ ' + clipped(event.text, 420), px + (left ? -6 : 6), view.height - 8,
+      { align: left ? 'right' : 'left', color: colors.bad, weight: 600, halo: colors.card });
     painted.push({ x1: px, y1: AXIS, x2: px, y2: view.height, reach: 4, event });
   }
   for (const index of shown.hits) {
@@ -437,9 +440,11 @@ function draw() {
   drawGrid();
   pen.save(); pen.beginPath(); pen.rect(LEFT - 8, 0, view.width, view.height); pen.clip();
   drawFaults();
-  drawJoints();
-  const labels = drawBands();
-  drawArrows(); drawLogs(); drawCalls(); drawMarks(); drawLabels(labels); drawOver();
+  const named = drawJoints(), labels = drawBands();
+  drawArrows(); drawLogs(); drawCalls(); drawMarks(); drawLabels(labels);
+  for (const [px, py] of named)
+    text('C_old,new', px, py, { size: 10.5, weight: 650, halo: colors.card });
+  drawOver();
   pen.restore();
   drawNames();
 }

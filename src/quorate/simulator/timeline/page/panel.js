@@ -118,7 +118,7 @@ function showEvent(event) {
     button.onclick = () => choose(pair, true);
     facts.push(button);
   }
-  const source = sources[event.source];
+  const source = sources[event.source || (begins.get(event.arrow) || {}).source];
   if (source) facts.push(...sourceOf(source));
   box.replaceChildren(...facts);
   showAround(event);
