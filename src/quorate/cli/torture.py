@@ -3,6 +3,7 @@
 As of ``quorate check``, the exit code is the verdict: 0 Ok, 1 Illegal, 2 Unknown.
 """
 
+import os
 import secrets
 import tempfile
 from pathlib import Path
@@ -56,11 +57,12 @@ def torture(
         raise NotJudged("It takes 3 to 9 --nodes and 1 to 64 --clients.")
     if directory is not None and directory.exists() and any(directory.iterdir()):
         raise NotJudged(f"{directory} is not empty: name a new directory with --dir.")
-    if timeline is not None:
-        try:
-            timeline.touch()  # now, not after the run
-        except OSError as error:
-            raise NotJudged(f"The timeline cannot be written to {timeline}: {error}.") from None
+    if timeline is not None:  # now, not after the run
+        place = timeline if timeline.exists() else timeline.absolute().parent
+        if timeline.is_dir() or not os.access(place, os.W_OK):
+            raise NotJudged(
+                f"No timeline can be written to {timeline}: name a file with --timeline."
+            )
     folder = directory or Path(tempfile.mkdtemp(prefix="quorate-torture-"))
     drawn = secrets.randbelow(1_000_000) if seed is None else seed
     settings = Settings(

@@ -17,6 +17,7 @@ from quorate.cli import main
         ("--nodes", "2"),
         ("--clients", "0"),
         ("--dir", "."),
+        ("--timeline", "."),
         ("--timeline", "no/such/folder/run.html"),
     ],
 )
