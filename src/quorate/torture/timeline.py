@@ -89,6 +89,8 @@ class Gathering:
             f" drawn whole; replication is not: log and commitment are samples, every"
             f" {SAMPLE_MS:.0f} ms at most, and all that clients did in {seconds:g} s is one box."
         )
+        if (until_ms := self._recorder.dropped_until_ms) is not None:
+            about += f" The run was long: elections before {until_ms / 1000:.0f} s are left out."
         nodes = tuple(f"n{node}" for node in range(1, report.nodes + 1))
         head = Head(
             title=f"Torture, seed {report.seed}: {report.minutes:g} minutes of real processes",

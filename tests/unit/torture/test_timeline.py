@@ -8,6 +8,7 @@ import pytest
 
 from quorate.linearizability.history import Outcome
 from quorate.simulator.scenarios.interpreter import Scenario
+from quorate.simulator.timeline import recorder
 from quorate.simulator.timeline.events import Event, Run
 from quorate.simulator.timeline.page import page
 from quorate.simulator.timeline.sources import PLACES
@@ -81,6 +82,17 @@ def test_replication_is_sampled_however_much_there_is() -> None:
     assert len(lines) < 100 + 3 * 3 * moments_ms / SAMPLE_MS
     last = [event for line in lines if (event := msgspec.json.decode(line, type=Event)).state]
     assert last[-1].state is not None and last[-1].state.commit_index > 100
+
+
+def test_of_a_run_that_is_too_long_the_end_is_kept_and_the_page_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = told(ELECTION, step_ms=1_000)
+    assert "left out" not in drawn(lines, tmp_path).head.about
+    monkeypatch.setattr(recorder, "MAX_EVENTS", 10)
+    run = drawn(lines, tmp_path)
+    assert "elections before" in run.head.about and "are left out" in run.head.about
+    assert len(lines) > len([e for e in run.events if e.node in run.head.nodes]) >= 10
 
 
 def test_what_no_node_says_is_no_event() -> None:

@@ -74,6 +74,8 @@ class Recorder:
         self._recent: deque[tuple[int, events.Event]] = deque()
         self._states_before: dict[tuple[str, int], tuple[int, events.Event]] = {}
         """The last of each replica that is no longer among the recent."""
+        self.dropped_until_ms: float | None = None
+        """Most of what happened before is not kept."""
         self._arrows = 0
         self._states: dict[ReplicaId, State] = {}
         self._under_way: defaultdict[bytes, list[int]] = defaultdict(list)
@@ -102,6 +104,7 @@ class Recorder:
         self._recent.append((self._count, event))
         if len(self._recent) > MAX_EVENTS:
             number, old = self._recent.popleft()
+            self.dropped_until_ms = old.time_ms
             if old.state is not None:
                 self._states_before[old.node, old.group] = (number, old)
 
