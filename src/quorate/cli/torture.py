@@ -3,6 +3,7 @@
 As of ``quorate check``, the exit code is the verdict: 0 Ok, 1 Illegal, 2 Unknown.
 """
 
+import os
 import secrets
 import tempfile
 from pathlib import Path
@@ -31,6 +32,10 @@ def torture(
     directory: Annotated[
         Path | None, typer.Option("--dir", metavar="DIR", help="Where logs and histories stay.")
     ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw the run: one HTML file that needs no server."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Torture real processes and judge what clients saw: Ok (0), Illegal (1) or Unknown (2)."""
@@ -52,11 +57,21 @@ def torture(
         raise NotJudged("It takes 3 to 9 --nodes and 1 to 64 --clients.")
     if directory is not None and directory.exists() and any(directory.iterdir()):
         raise NotJudged(f"{directory} is not empty: name a new directory with --dir.")
+    if timeline is not None:  # now, not after the run
+        place = timeline if timeline.exists() else timeline.absolute().parent
+        if timeline.is_dir() or not os.access(place, os.W_OK):
+            raise NotJudged(
+                f"No timeline can be written to {timeline}: name a file with --timeline."
+            )
     folder = directory or Path(tempfile.mkdtemp(prefix="quorate-torture-"))
     drawn = secrets.randbelow(1_000_000) if seed is None else seed
-    settings = Settings(minutes, nodes, clients, drawn, partitions, kinds, folder.absolute())
+    settings = Settings(
+        minutes, nodes, clients, drawn, partitions, kinds, folder.absolute(), timeline
+    )
     print_note(f"seed {drawn}; logs and histories in {settings.folder}")
     report = run_torture(settings, RegistersTarget(), print_note)
+    if timeline is not None:
+        print_note(f"timeline: {timeline}; open it in a browser")
     if as_json:
         print_json(report.as_json())
     else:

@@ -28,6 +28,7 @@ Kind: TypeAlias = Literal[
     "term",
     "vote",
     "commit",
+    "members",
     "applied",
     "restored",
     "answered",
@@ -58,6 +59,12 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     commit_index: int = 0
     terms: tuple[int, ...] = ()
     """Of the last entries of its log, the newest last."""
+    members: str = ""
+    """The configuration that it obeys, in words (§6): ``S1 S2 S3 → S4 S5 S6`` is C_old,new."""
+    joint: bool = False
+    """That is a joint one."""
+    changes: tuple[int, ...] = ()
+    """Indexes of the entries in its log that are configurations."""
 
 
 class Event(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -50,6 +50,7 @@ COMMITTING = "§5.3, §5.4.2 Committing entries from previous terms"
 SNAPSHOTS = "§7 Log compaction, figure 13"
 READING = "§8 Client interaction, thesis §6.4"
 MEMBERS = "§6 Cluster membership changes, figure 11"
+JOINT = "§6 Cluster membership changes, figures 10 and 11"
 TRANSFERS = "thesis §3.10 Leadership transfer extension"
 STORED = "figure 2, persistent state on all servers"
 FAULTS = "§2: what consensus must withstand"
@@ -103,6 +104,12 @@ _CHANGES = {
     "own vote": Place(ELECTION, "campaign", ELECTIONS, "replica.term + 1, replica.replica"),
     "leader's commit": Place(REPLICATION, "advance_commit", COMMITTING, "== replica.term"),
     "commit": Place(REPLICATION, "append_request", LOGS, "replica.commit_index = max("),
+    "C_old,new": Place(REPLICA, "Replica._configure", JOINT, "+= configurations_in(entries)"),
+    "C_new": Place(REPLICA, "Replica._configure", JOINT, "self._obey(out)"),
+    "joint commit": Place(MEMBERSHIP, "settle", JOINT, "configuration.after()"),
+    "both majorities": Place(
+        "quorate.raft.core.configuration", "Configuration.reached", JOINT, "min(reached"
+    ),
     "truncated": Place(REPLICATION, "append_request", LOGS, "conflict truncated"),
     "refused": Place(REPLICATION, "_back_up", f"{LOGS}, its end", "last_of_term ="),
     "applied": Place("quorate.raft.group", "Group._apply_entry", "figure 2, rules for all servers"),
@@ -141,6 +148,25 @@ _FAULTS = {
     "LostDisk": "_lose_disk",
 }
 
+_NODE, _PORTS = "Nemesis._make_node", "quorate.torture.ports"
+_TORTURE = "quorate.torture.nemesis"
+_TORTURED = {
+    "kill": Place(_TORTURE, _NODE, CRASHES, "await node.kill()"),
+    "stop": Place(_TORTURE, _NODE, FAULTS, "node.freeze()"),
+    **dict.fromkeys(
+        ("cut-one", "cut-halves", "cut-one-way", "cut-ring"),
+        Place(_TORTURE, "Nemesis._make", FAULTS, "self._hosts.cut("),
+    ),
+    "loss": Place(_PORTS, "_Link.send", FAULTS, "if not _lost(told)"),
+    "delay": Place(_PORTS, "_Link.send", FAULTS, "call_later("),
+    "full-disk": Place(_TORTURE, _NODE, STORED, "self._disks.fill("),
+    "slow-disk": Place(_PORTS, "SlowDisk.in_thread", STORED, "time.sleep"),
+    "clock-jump": Place(_PORTS, "WrongClock.wall_ms", FAULTS),
+    "started": Place("quorate.torture.nodes", "TortureNode.start", STORED),
+    "died": Place("quorate.torture.nodes", "TortureNode.kill", CRASHES),
+    "clients": Place("quorate.torture.clients", "Player._do", "§8 Client interaction"),
+}
+
 PLACES: dict[str, Place] = {
     **{f"received {name}": place for name, place in _RECEIVED.items()},
     **{f"sent {name}": place for name, place in _SENT.items()},
@@ -152,6 +178,7 @@ PLACES: dict[str, Place] = {
         f"fault {name}": Place(NEMESIS, f"Nemesis.{function}", FAULTS)
         for name, function in _FAULTS.items()
     },
+    **{f"torture {name}": place for name, place in _TORTURED.items()},
 }
 """By what ``Event.source`` says."""
 

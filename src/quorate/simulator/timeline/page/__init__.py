@@ -44,6 +44,11 @@ def page(run: Run) -> str:
 """
 
 
+def write_page(run: Run, output: Path) -> None:
+    """One HTML file."""
+    output.write_text(page(run), encoding="utf-8")
+
+
 def _data(run: Run) -> str:
     """As JSON that cannot end its own element."""
     value = {
