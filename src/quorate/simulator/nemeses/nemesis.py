@@ -64,7 +64,6 @@ class Nemesis:
         self.on_begin: Callable[[AnyFault, Sequence[str]], None] = lambda fault, nodes: None
         """Called when a fault has had an effect, with the nodes that it hits (none: everybody)."""
         self.on_end: Callable[[int], None] = lambda number: None
-        """Called when the fault of this number is over."""
         self._simulation = simulation
         self._cluster = cluster
         self._schedule = schedule
@@ -74,7 +73,6 @@ class Nemesis:
         self._noises: dict[int, tuple[str, Noise]] = {}
         self._slow: dict[int, tuple[str, SlowDisk]] = {}
         self._repairs = False
-        """Somebody has replicas replaced that were lost."""
         self._tears: dict[int, Tear] = {}
         self._lurking: dict[int, Lurking] = {}
         self._full: dict[int, str] = {}
@@ -479,19 +477,23 @@ class Nemesis:
     def _flip_bit(self, fault: FlippedBit, name: str) -> Undo | None:
         undo = self._fell([name], self._cluster.roles, self._cluster.kill) or _nothing
         flip_bit(self._simulation.machine(name).disk, self._source(fault))
+        self._begin_repairs()
         return undo
 
     def _lose_disk(self, name: str) -> Undo | None:
         undo = self._fell([name], self._cluster.roles, self._cluster.kill)
-        if undo is None or not self._cluster.lose_disk(name):
-            return undo
-        if not self._repairs:
-            self._repairs = True
-            self._repair()
+        if undo is not None and self._cluster.lose_disk(name):
+            self._begin_repairs()
         return undo
 
+    def _begin_repairs(self) -> None:
+        if not self._repairs:
+            self._repair()
+
     def _repair(self) -> None:
-        self._cluster.repair()
+        self._repairs = True
+        for name in self._cluster.repair():
+            self._start(name)
         self.later(REPAIR_PAUSE_MS, self._repair)
 
     def _source(self, fault: AnyFault) -> random.Random:
