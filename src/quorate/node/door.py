@@ -12,6 +12,7 @@ them is down, and what somebody asks of it costs the replicas no more than one c
 it speaks mutual TLS or is refused, like every door (``runtime/real/network.py``).
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 
@@ -58,6 +59,7 @@ class Door:
         self._is_damaged = is_damaged
         self._rpc = RpcClient(world, Identity(machine.cluster, machine.node, "supervisor"))
         self._loop_lag_ms = Histogram.of_durations()
+        self._watch: asyncio.Task[None] | None = None
         pages = {"/metrics": self._metrics, "/health": self._health, "/ready": self._ready}
         self._server = HttpServer(pages, world.trace)
 
@@ -66,10 +68,13 @@ class Door:
         paths = self._config.tls_paths
         tls = tls_contexts(paths) if paths is not None else None
         await self._server.start(Address(self._config.addresses.metrics), tls)
-        self._world.spawn(watch_loop(self._world.clock, self._loop_lag_ms), "loop lag")
+        watch = watch_loop(self._world.clock, self._loop_lag_ms)
+        self._watch = self._world.spawn(watch, "loop lag")
 
     async def close(self) -> None:
         self._server.close()
+        if self._watch is not None:
+            self._watch.cancel()
         await self._rpc.close()
 
     async def _health(self, headers: Mapping[str, str]) -> Answer:
