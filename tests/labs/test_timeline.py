@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from quorate.base.errors import BadInput
 from quorate.cli.main import app
 from quorate.simulator.lab.command import TESTS, Failure, run_tests
+from quorate.simulator.lab.learner_lab import run_core
 from quorate.simulator.lab.loading import load_core
 from quorate.simulator.lab.words import NAMELESS, plain, read, section_of
 from quorate.simulator.timeline.events import Event
@@ -101,6 +102,17 @@ def test_a_nemesis_and_crashes_are_drawn() -> None:
     died = [e.node for e in events if e.kind == "died"]
     started = [e.node for e in events if e.kind == "started"]
     assert died and sorted(started) == sorted(["n1", "n2", "n3", *died])
+
+
+@pytest.mark.parametrize("core", ["reference", "simple"])
+def test_a_run_goes_the_same_way_when_it_is_watched(core: str) -> None:
+    test, loaded = TESTS["swarm_of_3"], load_core(core)
+    seen, unseen = (run_core(test, loaded, seed=2, watched=watched) for watched in (True, False))
+    assert seen.went_as(unseen) and seen.tells
+    assert not any(event.kind == "sent" for event in unseen.events)
+    last = {event.node: event.state for event in seen.events if event.state is not None}
+    assert len({state.terms for state in last.values()}) == 1
+    assert {state.role for state in last.values()} == {"leader", "follower"}
 
 
 def core_in(tmp_path: Path, body: str) -> str:
