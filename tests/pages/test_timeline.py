@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from quorate.simulator.lab.command import TESTS, load_core, run_tests
 from quorate.simulator.timeline.drawing import record
 from quorate.simulator.timeline.page import write_page
 
@@ -21,7 +22,18 @@ SCREENSHOTS = Path(__file__).resolve().parents[2] / "bench" / "screenshots.py"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
+def lab_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Figure 8 with a wrong core; made before a browser's event loop runs."""
+    core, tests = load_core("commits_old_terms"), [TESTS["figure_8_by_steps"]]
+    failure = run_tests(core, tests, None, 1, lambda outcome: None)
+    assert failure is not None
+    file = tmp_path_factory.mktemp("lab") / "timeline.html"
+    write_page(failure.timeline, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def browser(lab_page: Path) -> Iterator["playwright.Browser"]:
     with playwright.sync_playwright() as started:
         # --no-sandbox: containers run tests as root; what is opened here is our own.
         found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -181,3 +193,18 @@ def test_one_command_takes_the_pictures(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "S1 receives AppendReply of S3, term 4: accepted up to 2" in done.stdout
     assert (tmp_path / "figure-8.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_learners_failure_opens_where_it_failed_and_shows_its_lines(
+    browser: "playwright.Browser", lab_page: Path
+) -> None:
+    reader = Reader(browser, lab_page)
+    assert reader.text("#event .what").startswith("BROKEN: State Machine Safety")
+    assert [reader.cells(f"n{node}") for node in range(1, 6)] == ["1", "1", "3", "3", "3"]
+    reader.page.keyboard.press("/")
+    reader.page.keyboard.insert_text("n5 sends RequestVote term 11")
+    reader.page.keyboard.press("Enter")
+    assert "§5.4.1" in reader.text("#event .section")
+    assert "cores/simple.py" in reader.text("#event summary")
+    assert "self.host.send(peer, RequestVote" in reader.text("#event .row.here")
+    reader.close()

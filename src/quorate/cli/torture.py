@@ -3,7 +3,6 @@
 As of ``quorate check``, the exit code is the verdict: 0 Ok, 1 Illegal, 2 Unknown.
 """
 
-import os
 import secrets
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated
 import typer
 
 from quorate.base.errors import NotJudged
-from quorate.cli.output import JsonOption, print_json, print_line, print_note
+from quorate.cli.output import JsonOption, can_write, print_json, print_line, print_note
 
 
 def torture(
@@ -57,12 +56,8 @@ def torture(
         raise NotJudged("It takes 3 to 9 --nodes and 1 to 64 --clients.")
     if directory is not None and directory.exists() and any(directory.iterdir()):
         raise NotJudged(f"{directory} is not empty: name a new directory with --dir.")
-    if timeline is not None:  # now, not after the run
-        place = timeline if timeline.exists() else timeline.absolute().parent
-        if timeline.is_dir() or not os.access(place, os.W_OK):
-            raise NotJudged(
-                f"No timeline can be written to {timeline}: name a file with --timeline."
-            )
+    if timeline is not None and not can_write(timeline):  # now, not after the run
+        raise NotJudged(f"No timeline can be written to {timeline}: name a file with --timeline.")
     folder = directory or Path(tempfile.mkdtemp(prefix="quorate-torture-"))
     drawn = secrets.randbelow(1_000_000) if seed is None else seed
     settings = Settings(

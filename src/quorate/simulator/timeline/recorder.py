@@ -267,15 +267,7 @@ class Recorder:
 
     def _changes(self, group: GroupId, replica: Replica, before: State, after: State) -> None:
         me = replica.replica
-        told: list[tuple[Kind, str, str]] = []
-        if after.term != before.term:
-            told.append(("term", f"term {after.term}", "term"))
-        if after.voted_for and (after.term, after.voted_for) != (before.term, before.voted_for):
-            own = after.voted_for == self._name_of(me)
-            text = f"votes for {'itself' if own else after.voted_for}"
-            told.append(("vote", text, "own vote" if own else "vote"))
-        if after.role != before.role:
-            told.append(("role", f"is {after.role} in term {after.term}", replica.role.name))
+        told = election_changes(self._name_of(me), before, after)
         if before.members and after.members != before.members:
             name = configuration_name(replica.configuration)
             text = f"obeys {name}: {after.members}" + ", a majority of each" * after.joint
@@ -333,6 +325,21 @@ class Recorder:
             joint=configuration.is_joint,
             changes=tuple(index for index, _ in replica.configurations[1:] if index >= first),
         )
+
+
+def election_changes(me: str, before: State, after: State) -> list[tuple[Kind, str, str]]:
+    """What of elections has become another for ``me``: kind, text and name of the source."""
+    told: list[tuple[Kind, str, str]] = []
+    if after.term != before.term:
+        told.append(("term", f"term {after.term}", "term"))
+    if after.voted_for and (after.term, after.voted_for) != (before.term, before.voted_for):
+        own = after.voted_for == me
+        text = f"votes for {'itself' if own else after.voted_for}"
+        told.append(("vote", text, "own vote" if own else "vote"))
+    if after.role != before.role:
+        source = after.role.upper().replace("-", "_")
+        told.append(("role", f"is {after.role} in term {after.term}", source))
+    return told
 
 
 def _key(group: GroupId, sender: ReplicaId, receiver: ReplicaId, message: Message) -> bytes:

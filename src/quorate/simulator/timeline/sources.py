@@ -12,10 +12,9 @@ from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
 
-import msgspec
-
 import quorate
 from quorate.base.check import Bug, check
+from quorate.simulator.timeline.events import Source
 
 PAPER = "https://raft.github.io/raft.pdf"
 THESIS = "https://github.com/ongardie/dissertation#readme"
@@ -127,6 +126,11 @@ _CLIENTS = {
     "execute": Place("quorate.raft.client", "GroupClient.execute", "§8 Client interaction"),
     "query": Place("quorate.raft.client", "GroupClient.query", READING),
 }
+_LABS = {
+    "lab cut": Place("quorate.simulator.lab.tester", "Lab._plug", FAULTS, "faults.partition("),
+    "lab unreliable": Place("quorate.simulator.lab.tester", "Lab.unreliable", FAULTS, "= UNREL"),
+    "lab late": Place("quorate.simulator.lab.servers", "Servers.post", FAULTS, "late_ms = 200"),
+}
 _FAULTS = {
     "Partition": "_partition",
     "Noise": "_noise",
@@ -174,6 +178,7 @@ PLACES: dict[str, Place] = {
     **_CHANGES,
     **_STORIES,
     **_CLIENTS,
+    **_LABS,
     **{
         f"fault {name}": Place(NEMESIS, f"Nemesis.{function}", FAULTS)
         for name, function in _FAULTS.items()
@@ -181,20 +186,6 @@ PLACES: dict[str, Place] = {
     **{f"torture {name}": place for name, place in _TORTURED.items()},
 }
 """By what ``Event.source`` says."""
-
-
-class Source(msgspec.Struct):
-    """A place as it was found: the page shows it where the reader asks."""
-
-    file: str
-    """Below the package's parent: ``quorate/raft/core/election.py``."""
-    line: int
-    """That matters."""
-    function: str
-    section: str
-    first_line: int
-    text: str
-    """Of the whole function."""
 
 
 @cache

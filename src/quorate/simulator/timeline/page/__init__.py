@@ -51,10 +51,12 @@ def write_page(run: Run, output: Path) -> None:
 
 def _data(run: Run) -> str:
     """As JSON that cannot end its own element."""
+    own = run.head.sources
+    named = {event.source for event in run.events}
     value = {
-        "head": msgspec.to_builtins(msgspec.structs.replace(run.head, about="")),
+        "head": msgspec.to_builtins(msgspec.structs.replace(run.head, about="", sources={})),
         "events": list(_leaner(run.events)),
-        "sources": sources_of(event.source for event in run.events),
+        "sources": {**sources_of(named - own.keys()), **own},
         "paper": PAPER,
         "thesis": THESIS,
     }

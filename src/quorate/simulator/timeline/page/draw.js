@@ -251,7 +251,6 @@ function drawArrows() {
   const many = visible.length > 1500;
   for (const line of visible) {
     const { sent, delivered } = line.arrow, minor = sent.minor;
-    const isReply = sent.message.endsWith('Reply');
     const on = sent === shown.selected || delivered === shown.selected && delivered
       || sent === shown.hovered || delivered === shown.hovered && delivered;
     const hit = shown.hits.has(sent.index) || delivered && shown.hits.has(delivered.index);
@@ -259,7 +258,7 @@ function drawArrows() {
     pen.globalAlpha = on || hit ? 1 : minor ? 0.3 : many ? (delivered ? 0.4 : 0.15) : 0.9;
     pen.strokeStyle = delivered ? colorOf(sent.term) : colors.bad;
     pen.lineWidth = on ? 3 : many || minor ? 0.8 : 1.4;
-    pen.setLineDash(isReply ? [4, 3] : []);
+    pen.setLineDash(isReply(sent) ? [4, 3] : []);
     pen.beginPath(); pen.moveTo(line.x1, line.y1); pen.lineTo(line.x2, line.y2); pen.stroke();
     pen.setLineDash([]);
     if (!many || on) {
@@ -349,7 +348,7 @@ function drawLogs() {
         pen.globalAlpha = 1;
         pen.strokeStyle = colorOf(term); pen.lineWidth = 1;
         pen.strokeRect(px + 0.5, y + 0.5, CELL - 3, 12);
-        text(String(term), px + (CELL - 2) / 2, y + 7, { size: 9.5, weight: 650, align: 'center',
+        if (term) text(String(term), px + (CELL - 2) / 2, y + 7, { size: 9.5, weight: 650, align: 'center',
           color: committed ? inkOf(term) : colors.text });
         if (state.changes.includes(index)) {  // a configuration
           pen.fillStyle = colors.text; pen.fillRect(px, y - 3, CELL - 2, 2);

@@ -93,6 +93,7 @@ for (const [key, list] of lives) {
   }
 }
 const membersChange = memberships.size > 1;
+const votesKnown = [...lives.values()].flat().some(({ state }) => state.voted_for);
 // Where a log, or what of it is committed, becomes another.
 const logs = new Map();
 for (const [key, list] of lives) {
@@ -125,7 +126,7 @@ const calls = events.filter(event => event.kind === 'invoked').map(invoked => ({
 const faults = events.filter(event => event.kind === 'fault').map(begin => ({
   begin, end: ends.get(begin.arrow) || null }));
 const chapters = events.filter(event => event.kind === 'note');
-const MARKED = new Set(['role', 'vote', 'commit', 'members', 'died', 'started', 'step', 'answered', 'restored']);
+const MARKED = new Set(['role', 'vote', 'commit', 'members', 'died', 'started', 'step', 'called', 'answered', 'restored']);
 const marked = events.filter(event => MARKED.has(event.kind) && !event.minor);
 
 // In words.
@@ -153,6 +154,8 @@ function sentence(event) {
 const blob = event => event.blob || (event.blob =
   `${event.kind} ${sentence(event)} term ${event.term || ''}`.toLowerCase());
 
+const isReply = event => /reply$/i.test(event.message);
+
 // The short word that an arrow carries.
 function word(event) {
   const text = event.text;
@@ -170,6 +173,8 @@ function word(event) {
       const found = /accepted up to (\d+)/.exec(text);
       return found ? 'has ' + found[1] : 'no';
     }
-    default: return event.message;
+    default:  // a learner's own
+      if (!isReply(event)) return event.message;
+      return /=False\b/.test(text) ? 'no' : /=True\b/.test(text) ? 'yes' : '';
   }
 }
