@@ -36,6 +36,7 @@ from quorate.node.child import Child
 from quorate.node.config import NodeConfig, load
 from quorate.node.door import Door
 from quorate.node.identity import require_identity
+from quorate.node.known import known_in, names_removed
 from quorate.node.lock import FileLock
 from quorate.node.logfile import LogFile
 from quorate.node.parent import die_with_parent, when_parent_ends
@@ -231,6 +232,8 @@ async def _run(
             loop.add_signal_handler(number, asked.set)
         if attached:
             when_parent_ends(asked.set)
+        if (sentence := names_removed(config, known_in(config.data_path))) is not None:
+            say(sentence)
         node = _Node(world, config, config_file, on_ready, say)
         try:
             while await node.live(asked, meanwhile):

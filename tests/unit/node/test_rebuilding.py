@@ -149,8 +149,10 @@ def asking(
     monkeypatch: pytest.MonkeyPatch,
     answers: list[list[NodeEntry] | QuorateError],
     config: NodeConfig | None = None,
+    meanwhile: Callable[[], Awaitable[None]] | None = None,
 ) -> list[str]:
-    """``until_possible``, with ``answers`` to who is a member; what a person was told."""
+    """``until_possible``, with ``answers`` to who is a member; what a person was told.
+    ``meanwhile`` happens while the node still runs."""
     config = config or founded(tmp_path)
     said: list[str] = []
 
@@ -168,6 +170,8 @@ def asking(
 
         monkeypatch.setattr(rebuilding, "_ask", ask)
         try:
+            if meanwhile is not None:
+                await meanwhile()
             await rebuilding.until_possible(DAMAGE)
             assert rebuilding.needed
         finally:
@@ -206,7 +210,8 @@ def test_the_only_machine_of_a_cluster_ends_with_what_is_damaged(
 ) -> None:
     config = config_of(tmp_path, names=("n1",))
     asyncio.run(bootstrap(config, new_cluster_id(["n1"], "0123456789abcdef01234567")))
-    with pytest.raises(ReplicaDamaged, match=r"byte 512\).*But no other machine is known here"):
+    advice = r"byte 512\).*But no other machine is known here: .*name one in its configuration"
+    with pytest.raises(ReplicaDamaged, match=advice):
         asking(tmp_path, monkeypatch, [], config)
 
 
