@@ -14,6 +14,7 @@ import msgspec
 
 from quorate.base.errors import BadConfiguration, QuorateError
 from quorate.base.ids import Address, GroupId, NodeId
+from quorate.base.together import together
 from quorate.node.identity import NodeIdentity, node_of
 from quorate.node.known import Known, KnownGroup
 from quorate.node.members import machines_in
@@ -78,6 +79,27 @@ async def refuse_wrong_cluster(
             except QuorateError:
                 continue  # it does not run yet
         await world.clock.sleep(PEER_PAUSE_MS)
+
+
+async def without_strangers(
+    rpc: RpcClient, seeds: Sequence[Address], named: Sequence[Address]
+) -> list[Address]:
+    """``seeds`` but those where another cluster is by now; ``named`` by a user stay: that another
+    cluster is there is for that user to hear."""
+
+    async def is_stranger(seed: Address) -> bool:
+        try:
+            await rpc.call(seed, DescribeNode(), timeout_ms=PEER_TIMEOUT_MS)
+        except BadConfiguration:
+            return True
+        except QuorateError:
+            return False  # it does not run now
+        return False
+
+    asked = [seed for seed in seeds if seed not in named]
+    found = await together(is_stranger(seed) for seed in asked)
+    strangers = {seed for seed, stranger in zip(asked, found, strict=True) if stranger}
+    return [seed for seed in seeds if seed not in strangers]
 
 
 async def refuse_removed(

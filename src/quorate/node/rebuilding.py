@@ -51,6 +51,7 @@ from quorate.node.known import read_known, seeds_of
 from quorate.node.lock import FileLock
 from quorate.node.members import MemberChanges, require_member
 from quorate.node.messages import NodeEntry
+from quorate.node.peers import without_strangers
 from quorate.node.survivor import RAFT_LOCK
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
@@ -217,7 +218,8 @@ class Rebuilding:
         own = Identity(self._machine.cluster, self._machine.node, "supervisor")
         rpc = RpcClient(self._world, own)
         try:
-            seeds = self._others()
+            named = [Address(node.rpc) for node in self._config.nodes]
+            seeds = await without_strangers(rpc, self._others(), named)
             return await work(MemberChanges(self._world, rpc, seeds, self._say, timeout_ms))
         finally:
             await rpc.close()

@@ -39,6 +39,7 @@ from quorate.node.peers import (
     names_of,
     refuse_removed,
     refuse_wrong_cluster,
+    without_strangers,
 )
 from quorate.node.reports import RunningProcess
 from quorate.raft.client import GroupClient
@@ -92,9 +93,15 @@ class Setting:
 
     @property
     def addresses(self) -> list[Address]:
-        """The doors, in the order of the names, and then others where somebody may be."""
+        """The doors, in the order of the names."""
+        return [self.doors[name] for name in sorted(self.doors)]
+
+    @property
+    def seeds(self) -> list[Address]:
+        """The doors, and others where machines were: for those who may have to find the cluster
+        while no replica here runs, which would name them."""
         known = (entry.rpc for entry in self.known.machines)
-        return list(dict.fromkeys((*(self.doors[name] for name in sorted(self.doors)), *known)))
+        return list(dict.fromkeys((*self.addresses, *known)))
 
     @property
     def founders(self) -> dict[NodeId, Address]:
@@ -158,11 +165,9 @@ async def start_raft(setting: Setting) -> Role:
     server = _server(setting, "raft", rpc, requests, node.figures, node.server.notices)
     await server.start(setting.address)
     own, groups = setting.doors[machine.name], node.groups
-    # Only those that its user has named: where others were may be another cluster by now.
-    named = list(setting.doors.values())
-    world.spawn(refuse_wrong_cluster(world, rpc, own, named), "comparison of clusters")
-    looking = refuse_removed(world, rpc, machine, groups, setting.addresses)
-    world.spawn(looking, "look for own name")
+    others = setting.addresses
+    world.spawn(refuse_wrong_cluster(world, rpc, own, others), "comparison of clusters")
+    world.spawn(refuse_removed(world, rpc, machine, groups, others), "look for own name")
     if setting.remember is not None:
         founders = _founders(setting)
         keeping = keep_known(world, groups, setting.known, founders, setting.remember)
@@ -180,7 +185,7 @@ async def start_chunkserver(setting: Setting) -> Role:
         machine.cluster,
         machine.node,
         machine.name,
-        setting.addresses,
+        setting.seeds,
         machine.earlier,
     )
     await chunkserver.open()
@@ -194,11 +199,12 @@ async def start_worker(setting: Setting) -> Role:
     """Map and reduce tasks, each in a process of its own."""
     world, machine = setting.world, setting.machine
     rpc = RpcClient(world, setting.identity("worker"))
-    files = FileSystem(world, rpc, setting.addresses, local_node=machine.node, creator=machine.name)
+    seeds = await without_strangers(rpc, setting.seeds, setting.addresses)
+    files = FileSystem(world, rpc, seeds, local_node=machine.node, creator=machine.name)
     worker = Worker(
         world,
         rpc,
-        GroupClient(world, rpc, setting.addresses, JOBS_GROUP),
+        GroupClient(world, rpc, seeds, JOBS_GROUP),
         files,
         node=machine.node,
         address=setting.address,

@@ -27,7 +27,7 @@ from quorate.node.known import (
     write_known,
 )
 from quorate.node.messages import NodeEntry
-from quorate.node.peers import keep_known
+from quorate.node.peers import keep_known, without_strangers
 from quorate.raft.core.configuration import Configuration, founding
 from quorate.runtime.real.world import close_world, real_world
 
@@ -194,6 +194,24 @@ def test_a_founder_may_name_others_and_need_not_name_one_that_is_known(tmp_path:
     }
     with pytest.raises(BadConfiguration, match="not known here where n2, n3 was"):
         identity.founding(NAMESPACE_GROUP, {"n1": N1.rpc})
+
+
+class Doors:
+    """An ``RpcClient`` of machines that are down, and of one that is of another cluster."""
+
+    async def call(self, door: Address, request: object, *, timeout_ms: float) -> None:
+        if door == N2.rpc:
+            raise BadConfiguration("another cluster")
+        if door == N3.rpc:
+            raise Unavailable("nobody listens")
+
+
+def test_where_another_cluster_is_by_now_nobody_is_asked_unless_it_is_named() -> None:
+    rpc: Any = Doors()
+    seeds = [one.rpc for one in (N1, N2, N3, N4)]
+    found = asyncio.run(without_strangers(rpc, seeds, [N1.rpc]))
+    assert found == [N1.rpc, N3.rpc, N4.rpc]
+    assert asyncio.run(without_strangers(rpc, seeds, [N1.rpc, N2.rpc])) == seeds
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"format": 99}', b"\xff" * 100])
