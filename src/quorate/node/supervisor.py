@@ -86,7 +86,7 @@ class Supervisor:
         self.starts_again: dict[str, int] = {}
         """How often a process was started again, by role."""
         self._stopping = asyncio.Event()
-        self._failure: QuorateError | None = None
+        self._failure: Exception | None = None
         self._damage: ReplicaDamaged | None = None
 
     async def run(self) -> ReplicaDamaged | None:
@@ -113,8 +113,8 @@ class Supervisor:
         """End ``run`` in order."""
         self._stopping.set()
 
-    def fail(self, error: QuorateError) -> None:
-        """End ``run`` in order, with ``error``."""
+    def fail(self, error: Exception) -> None:
+        """End ``run`` in order, with ``error``, which may be a bug of ours."""
         self._failure = error
         self.stop()
 
@@ -311,7 +311,7 @@ async def _beside(meanwhile: Callable[[], Awaitable[None]] | None, supervisor: S
     if meanwhile is not None:
         try:
             await meanwhile()
-        except QuorateError as error:
+        except Exception as error:  # also a bug ends the node: its work is not done
             supervisor.fail(error)
 
 
