@@ -23,6 +23,7 @@ import msgspec
 from quorate.base.errors import BadConfiguration
 from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.node.config import NodeConfig
+from quorate.node.known import known_in
 from quorate.raft.core.configuration import Configuration, founding
 from quorate.runtime.ports import Disk
 from quorate.runtime.real.disk import RealDisk
@@ -95,9 +96,18 @@ class NodeIdentity(msgspec.Struct, frozen=True):
         return found
 
     def founding(self, group: GroupId, doors: Mapping[str, Address]) -> Configuration:
-        """The members of ``group`` when it was founded."""
+        """The members of ``group`` when it was founded.
+
+        Raises ``BadConfiguration`` if nobody knows where one of them was.
+        """
         where = self.founders(doors)
         members = next(found.members for found in self.groups if found.group == group)
+        unknown = [self.names[m.node - 1] for m in members if m.node not in where]
+        if unknown:
+            raise BadConfiguration(
+                f"It is not known here where {', '.join(unknown)} was, which founded the cluster"
+                f" {self.cluster}: name it in the configuration of {self.name} under [[nodes]]."
+            )
         return founding(
             {member.replica: where[member.node] for member in members},
             {member.replica: self.names[member.node - 1] for member in members},
@@ -140,15 +150,16 @@ def require_identity(config: NodeConfig, config_file: Path) -> NodeIdentity:
             f"{config.data_dir} belongs to the node {identity.name!r}, and {config_file} is the"
             f" configuration of {config.name!r}: give each node its own data_dir."
         )
-    names = tuple(sorted(node.name for node in config.nodes))
-    if not identity.is_founder and len(names) < 2:
+    names = sorted(node.name for node in config.nodes)
+    known = known_in(config.data_path).doors
+    if not identity.is_founder and len(names) < 2 and not known:
         raise BadConfiguration(
             f"{config_file} names no machine but {identity.name!r} itself, which joined the cluster"
             f" {identity.cluster} of others: name at least one more that is in it under [[nodes]]."
         )
-    if identity.is_founder and names != identity.names:
+    if identity.is_founder and not {*names, *known}.issuperset(identity.names):
         raise BadConfiguration(
             f"{config_file} names the nodes {', '.join(names)}, and the cluster of"
-            f" {config.data_dir} was founded by {', '.join(identity.names)}: name those."
+            f" {config.data_dir} was founded by {', '.join(identity.names)}: name those, too."
         )
     return identity

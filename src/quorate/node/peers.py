@@ -8,15 +8,19 @@ says so.  A machine that was rebuilt is one that joined, under another id.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from quorate.base.errors import BadConfiguration, QuorateError
 from quorate.base.ids import Address, GroupId, NodeId
+from quorate.base.together import together
 from quorate.node.identity import NodeIdentity, node_of
+from quorate.node.known import Known, KnownGroup
+from quorate.node.members import machines_in
 from quorate.node.messages import DescribeNode, NodeEntry
 from quorate.raft.client import GroupClient
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.group import Group
 from quorate.raft.messages import AskMembers
 from quorate.rpc.client import RpcClient
@@ -77,6 +81,27 @@ async def refuse_wrong_cluster(
         await world.clock.sleep(PEER_PAUSE_MS)
 
 
+async def without_strangers(
+    rpc: RpcClient, seeds: Sequence[Address], named: Sequence[Address]
+) -> list[Address]:
+    """``seeds`` but those where another cluster is by now; ``named`` by a user stay: that another
+    cluster is there is for that user to hear."""
+
+    async def is_stranger(seed: Address) -> bool:
+        try:
+            await rpc.call(seed, DescribeNode(), timeout_ms=PEER_TIMEOUT_MS)
+        except BadConfiguration:
+            return True
+        except QuorateError:
+            return False  # it does not run now
+        return False
+
+    asked = [seed for seed in seeds if seed not in named]
+    found = await together(is_stranger(seed) for seed in asked)
+    strangers = {seed for seed, stranger in zip(asked, found, strict=True) if stranger}
+    return [seed for seed in seeds if seed not in strangers]
+
+
 async def refuse_removed(
     world: World,
     rpc: RpcClient,
@@ -125,3 +150,41 @@ async def _taken_in(world: World, machine: NodeIdentity, groups: Mapping[GroupId
     look()
     await taken_in.wait()
     await write_record(world.disk, MEMBER_FILE, MemberRecord(machine.node))
+
+
+async def keep_known(
+    world: World,
+    groups: Mapping[GroupId, Group],
+    known: Known,
+    founders: Sequence[NodeEntry],
+    write: Callable[[Known], Awaitable[None]],
+) -> None:
+    """Have the members of each committed configuration written down; ``known`` was before."""
+    seen: dict[GroupId, Configuration] = {}
+    changed = asyncio.Event()
+
+    def look() -> None:
+        for number, group in groups.items():
+            committed = group.committed_configuration
+            if committed is not seen.get(number):
+                seen[number] = committed
+                changed.set()
+
+    for group in groups.values():
+        group.on_applied(look)
+    look()
+    while True:
+        await changed.wait()
+        changed.clear()
+        now = known
+        for number, group in groups.items():
+            machines = tuple(machines_in([group.committed_configuration]))
+            now = now.with_group(number, KnownGroup(group.last_applied, machines), founders)
+        if now is known:
+            continue
+        try:
+            await write(now)
+        except QuorateError as error:  # they are seeds: the next change writes them again
+            world.trace.error(f"Who belongs to the cluster is not written down.  {error.message}")
+        else:
+            known = now

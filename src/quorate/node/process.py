@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,6 +21,7 @@ from quorate.base.ids import Address
 from quorate.node.config import NodeConfig, load
 from quorate.node.examination import life
 from quorate.node.identity import NodeIdentity, require_identity
+from quorate.node.known import known_in, write_known
 from quorate.node.lock import FileLock
 from quorate.node.loop_lag import watch_loop
 from quorate.node.operating_system import resident_bytes
@@ -82,6 +84,8 @@ def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str)
         machine=machine,
         address=config.role_addresses()[role],
         doors={node.name: Address(node.rpc) for node in config.nodes},
+        known=known_in(config.data_path),
+        remember=partial(write_known, config.data_path),
         timing=config.raft,
         tasks=config.worker.tasks,
         life=life(config.role_addresses()[role], config.data_path),

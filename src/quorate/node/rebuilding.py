@@ -16,6 +16,8 @@ The order, in which each step can be the last before a crash::
     members         a learner in each group, then one joint change from the old id to the new
                     rebuild.json is removed
 
+* The others are those that the configuration names and those that were known last (known.py): a
+  founder need not have heard of anybody when its configuration was written.
 * Before somebody leads nothing is changed: with the majority lost the others could rebuild nothing,
   and what is left on this disk is for a person to look at (``quorate doctor``).
 * The new id is on the disk before anything is done in its name, so that whoever goes on after a
@@ -34,7 +36,7 @@ If the new replica is damaged before it is promoted, all begins again with a thi
 members then is from both.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,9 +47,11 @@ from quorate.base.ids import Address, NodeId
 from quorate.node.bootstrap import make_machine
 from quorate.node.config import NodeConfig
 from quorate.node.identity import NodeIdentity, drawn_node
+from quorate.node.known import read_known, seeds_of
 from quorate.node.lock import FileLock
 from quorate.node.members import MemberChanges, require_member
 from quorate.node.messages import NodeEntry
+from quorate.node.peers import without_strangers
 from quorate.node.survivor import RAFT_LOCK
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
@@ -101,16 +105,16 @@ async def resumed(disk: Disk, config: NodeConfig, machine: NodeIdentity) -> Node
                     disk.remove(older)
             disk.rename("raft", aside)
         await disk.sync_directory("")
-        new = _successor(config, machine, record.node)
+        doors = read_known(disk).doors | {known.name: Address(known.rpc) for known in config.nodes}
+        new = _successor(doors, machine, record.node)
         await make_machine(config, new)
         return new
     finally:
         lock.release()
 
 
-def _successor(config: NodeConfig, machine: NodeIdentity, node: NodeId) -> NodeIdentity:
+def _successor(doors: Mapping[str, Address], machine: NodeIdentity, node: NodeId) -> NodeIdentity:
     """A machine that joined, also if the old one was a founder."""
-    doors = {known.name: Address(known.rpc) for known in config.nodes}
     where = machine.founders(doors)
     members = {
         member.replica: where[member.node]
@@ -134,12 +138,11 @@ class Rebuilding:
     ) -> None:
         """``world.disk`` is the data directory; ``say`` hears what a person should."""
         self._world = world
+        self._config = config
         self._machine = machine
         self._say = say
         doors = {known.name: Address(known.rpc) for known in config.nodes}
         self._own = doors[machine.name]
-        known = dict.fromkeys((*doors.values(), *machine.founders(doors).values()))
-        self._peers = [door for door in known if door != self._own]
         self.unfinished = read_rebuild(world.disk, config.data_path) is not None
         """The machine was made anew, and does not have its old place yet."""
         self.needed = self.unfinished
@@ -150,12 +153,14 @@ class Rebuilding:
 
         Raises what ends the node: that there are no others, or that it was removed.
         """
-        name, peers = self._machine.name, ", ".join(self._peers)
+        name, peers = self._machine.name, ", ".join(self._others())
         self.needed = True
-        if not self._peers:
+        if not peers:
             raise ReplicaDamaged(
-                f"{damage.message}  But no other machine is known here: restore the directory of"
-                f" {name} from a copy."
+                f"{damage.message}  But no other machine is known here: if the cluster of {name}"
+                " has others, name one in its configuration under [[nodes]]; an older copy of this"
+                " directory has forgotten what was promised since, so it may be used only if"
+                f" {name} was always alone, and then all since is lost."
             )
         self._world.trace.error(f"A replica of {name} is damaged.  {damage.message}")
         if self.unfinished:
@@ -203,10 +208,18 @@ class Rebuilding:
         self.unfinished = self.needed = False
         self._say(f"{entry.name} is rebuilt, and has its place in all groups again")
 
+    def _others(self) -> list[Address]:
+        """Where other machines may be, as far as this one knows by now."""
+        founders = self._machine.founders({}).values()
+        known = (*seeds_of(self._config, read_known(self._world.disk)), *founders)
+        return [door for door in dict.fromkeys(known) if door != self._own]
+
     async def _ask(self, work: Callable[[MemberChanges], Awaitable[T]], timeout_ms: float) -> T:
         own = Identity(self._machine.cluster, self._machine.node, "supervisor")
         rpc = RpcClient(self._world, own)
         try:
-            return await work(MemberChanges(self._world, rpc, self._peers, self._say, timeout_ms))
+            named = [Address(node.rpc) for node in self._config.nodes]
+            seeds = await without_strangers(rpc, self._others(), named)
+            return await work(MemberChanges(self._world, rpc, seeds, self._say, timeout_ms))
         finally:
             await rpc.close()

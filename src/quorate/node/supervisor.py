@@ -36,6 +36,7 @@ from quorate.node.child import Child
 from quorate.node.config import NodeConfig, load
 from quorate.node.door import Door
 from quorate.node.identity import require_identity
+from quorate.node.known import known_in, names_removed
 from quorate.node.lock import FileLock
 from quorate.node.logfile import LogFile
 from quorate.node.parent import die_with_parent, when_parent_ends
@@ -85,7 +86,7 @@ class Supervisor:
         self.starts_again: dict[str, int] = {}
         """How often a process was started again, by role."""
         self._stopping = asyncio.Event()
-        self._failure: QuorateError | None = None
+        self._failure: Exception | None = None
         self._damage: ReplicaDamaged | None = None
 
     async def run(self) -> ReplicaDamaged | None:
@@ -112,8 +113,8 @@ class Supervisor:
         """End ``run`` in order."""
         self._stopping.set()
 
-    def fail(self, error: QuorateError) -> None:
-        """End ``run`` in order, with ``error``."""
+    def fail(self, error: Exception) -> None:
+        """End ``run`` in order, with ``error``, which may be a bug of ours."""
         self._failure = error
         self.stop()
 
@@ -231,6 +232,8 @@ async def _run(
             loop.add_signal_handler(number, asked.set)
         if attached:
             when_parent_ends(asked.set)
+        if (sentence := names_removed(config, known_in(config.data_path))) is not None:
+            say(sentence)
         node = _Node(world, config, config_file, on_ready, say)
         try:
             while await node.live(asked, meanwhile):
@@ -308,7 +311,7 @@ async def _beside(meanwhile: Callable[[], Awaitable[None]] | None, supervisor: S
     if meanwhile is not None:
         try:
             await meanwhile()
-        except QuorateError as error:
+        except Exception as error:  # also a bug ends the node: its work is not done
             supervisor.fail(error)
 
 

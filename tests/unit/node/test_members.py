@@ -44,9 +44,11 @@ def test_a_machine_is_a_learner_and_then_a_voter_and_each_step_is_done_once() ->
 
 
 def test_a_machine_takes_the_place_of_another_in_one_change() -> None:
-    replaced = after(with_voter(MACHINE, NodeId(1))(NAMESPACE_GROUP, GROUP))
+    learning = after(with_learner(MACHINE)(NAMESPACE_GROUP, GROUP))
+    plan = in_place_of([NodeId(1)], MACHINE)
+    replaced = after(plan(NAMESPACE_GROUP, learning))
     assert replaced.voters == (TWO, NEW) and set(replaced.names.values()) == {"b", "c"}
-    assert is_so(replaced, with_voter(MACHINE, NodeId(1))(NAMESPACE_GROUP, replaced))
+    assert replaced.learners == () and is_so(replaced, plan(NAMESPACE_GROUP, replaced))
 
 
 def test_a_rebuilt_machine_takes_its_own_place_whatever_that_was() -> None:

@@ -30,7 +30,7 @@ from quorate.node.lock import FileLock
 from quorate.node.messages import NodeEntry
 from quorate.node.rebuilding import ASIDE, REBUILD_FILE, Rebuilding, RebuildRecord, resumed
 from quorate.node.reports import error_of, failed
-from quorate.node.supervisor import Supervisor
+from quorate.node.supervisor import Supervisor, _beside
 from quorate.raft.digests import QUARANTINE_FILE, Quarantine, diverged, refuse_quarantined
 from quorate.raft.wal.recovery import read_log
 from quorate.raft.wal.scan import damaged
@@ -149,8 +149,10 @@ def asking(
     monkeypatch: pytest.MonkeyPatch,
     answers: list[list[NodeEntry] | QuorateError],
     config: NodeConfig | None = None,
+    meanwhile: Callable[[], Awaitable[None]] | None = None,
 ) -> list[str]:
-    """``until_possible``, with ``answers`` to who is a member; what a person was told."""
+    """``until_possible``, with ``answers`` to who is a member; what a person was told.
+    ``meanwhile`` happens while the node still runs."""
     config = config or founded(tmp_path)
     said: list[str] = []
 
@@ -168,6 +170,8 @@ def asking(
 
         monkeypatch.setattr(rebuilding, "_ask", ask)
         try:
+            if meanwhile is not None:
+                await meanwhile()
             await rebuilding.until_possible(DAMAGE)
             assert rebuilding.needed
         finally:
@@ -206,7 +210,8 @@ def test_the_only_machine_of_a_cluster_ends_with_what_is_damaged(
 ) -> None:
     config = config_of(tmp_path, names=("n1",))
     asyncio.run(bootstrap(config, new_cluster_id(["n1"], "0123456789abcdef01234567")))
-    with pytest.raises(ReplicaDamaged, match=r"byte 512\).*But no other machine is known here"):
+    advice = r"byte 512\).*But no other machine is known here: .*name one in its configuration"
+    with pytest.raises(ReplicaDamaged, match=advice):
         asking(tmp_path, monkeypatch, [], config)
 
 
@@ -300,6 +305,39 @@ def test_what_cannot_be_rebuilt_ends_the_node(
 
     with pytest.raises(BadConfiguration, match="removed"):
         supervised(tmp_path, monkeypatch, removed)
+
+
+class SteadyChild(FakeChild):
+    async def ended(self) -> QuorateError:
+        await self._stopped.wait()
+        return Unavailable("stopped")
+
+
+@pytest.mark.parametrize("error", [KeyError("a bug"), BadConfiguration("removed")])
+def test_what_the_node_does_beside_its_processes_never_fails_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    config = founded(tmp_path)
+    monkeypatch.setattr("quorate.node.supervisor.Child", SteadyChild)
+
+    async def rebuildable(damage: ReplicaDamaged) -> None:
+        raise AssertionError("nothing is damaged")
+
+    async def work() -> None:
+        raise error
+
+    async def main() -> None:
+        supervisor = Supervisor(
+            config, tmp_path / "node.toml", lambda _: None, lambda _: None, rebuildable
+        )
+        beside = asyncio.create_task(_beside(work, supervisor))
+        async with asyncio.timeout(10):
+            await supervisor.run()
+        await beside
+
+    with pytest.raises(type(error)) as caught:
+        asyncio.run(main())
+    assert caught.value is error
 
 
 def test_the_doctor_says_what_is_damaged_and_that_it_is_rebuilt(tmp_path: Path) -> None:
