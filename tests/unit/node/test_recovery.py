@@ -186,6 +186,43 @@ def test_nothing_is_lost_if_every_majority_includes_a_survivor() -> None:
     assert all("Nothing that was acknowledged is lost" in said for said in sentences(plan))
 
 
+def with_members(report: Survivor, *voters: int, old: tuple[int, ...] = ()) -> Survivor:
+    """The same logs, with these machines in force in all groups; ``old``: a change is under way."""
+    groups = []
+    for found in report.groups:
+        voting, leaving = (
+            tuple(founding_replica(found.group, NodeId(node)) for node in nodes)
+            for nodes in (voters, old)
+        )
+        members = dict.fromkeys((*voting, *leaving), Address("10.0.0.1:7400"))
+        configuration = Configuration(voting, members, old_voters=leaving)
+        groups.append(msgspec.structs.replace(found, configuration=configuration))
+    return msgspec.structs.replace(report, groups=tuple(groups))
+
+
+@pytest.mark.parametrize(
+    ("survivors", "voters"),
+    [
+        ((1, 3), (1, 2, 4)),  # 2 and 4 may know the change as ended, and decide by themselves
+        ((1, 4), (1, 4, 5)),  # 2 and 3 may not know of the change, and decide by the old members
+    ],
+)
+def test_of_a_joint_change_the_lost_need_one_of_the_two_majorities(
+    survivors: tuple[int, ...], voters: tuple[int, ...]
+) -> None:
+    reports = [survivor(node, (3, 900), (3, 50), names=FIVE) for node in survivors]
+    plan = make_plan([with_members(report, *voters, old=(1, 2, 3)) for report in reports])
+    assert not any(group.complete for group in plan.groups)
+    assert all("What may be lost" in said for said in sentences(plan))
+
+
+def test_of_a_joint_change_nothing_is_lost_if_each_majority_has_a_survivor() -> None:
+    """Half of the old and half of the new voters are lost: neither half can decide."""
+    reports = [survivor(node, (3, 900), (3, 50), names=FIVE) for node in (1, 2)]
+    joint = [with_members(report, 1, 2, 4, 5, old=(1, 2, 3, 4)) for report in reports]
+    assert all(group.complete for group in make_plan(joint).groups)
+
+
 def test_a_majority_of_survivors_needs_no_recovery() -> None:
     with pytest.raises(BadInput, match="n1, n2 can decide without the others"):
         make_plan([survivor(1, (3, 9), (3, 9)), survivor(2, (3, 9), (3, 9))])
