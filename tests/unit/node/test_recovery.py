@@ -22,15 +22,18 @@ from quorate.base.ids import (
 from quorate.cli.main import run as run_command
 from quorate.node.bootstrap import founding_identity, new_cluster_id
 from quorate.node.config import NodeConfig
+from quorate.node.doctor.local import look_here
 from quorate.node.identity import NodeIdentity, founding_replica, require_identity
 from quorate.node.lock import FileLock
 from quorate.node.recovery import TERMS, Plan, make_plan, report_of, sentences
 from quorate.node.survivor import GroupReport, Survivor, read_survivor
 from quorate.raft.core.configuration import Configuration, founding
-from quorate.raft.core.entries import Entry, EntryKind, HardState
+from quorate.raft.core.entries import Entry, EntryKind, HardState, SnapshotId
 from quorate.raft.proposals import LogBatch
+from quorate.raft.snapshots import SnapshotStore
 from quorate.raft.wal import Wal
 from quorate.runtime.real.disk import RealDisk
+from quorate.runtime.real.world import close_world, real_world, run
 
 CLUSTER = ClusterId("c" * 32)
 TIME_MS = 1_790_000_000_000
@@ -115,7 +118,7 @@ def test_what_is_executed_is_on_the_disk_once_and_for_all_groups(
     recover(monkeypatch, tmp_path, "--json")
     code = json.loads(capsys.readouterr().out)["code"]
     assert recover(monkeypatch, tmp_path, "--execute", code) == 0
-    after = read_survivor(config, identity)
+    after = read_survivor(config, identity, print)
     files, jobs = after.group(NAMESPACE_GROUP), after.group(JOBS_GROUP)
     assert (files.last_index, files.last_term, files.term) == (41, TERMS + 5, TERMS + 5)
     assert (jobs.last_index, jobs.last_term) == (1, TERMS)
@@ -136,7 +139,47 @@ def test_damage_is_named_with_file_and_byte(tmp_path: Path) -> None:
     data[512 + 600] ^= 1
     segment.write_bytes(data)
     with pytest.raises(CorruptData, match=r"log/[0-9a-f]{16}\.seg, byte \d+"):
-        read_survivor(config, identity)
+        read_survivor(config, identity, print)
+
+
+def with_snapshots(config: NodeConfig, *indexes: int) -> list[Path]:
+    """Whole snapshots of the files' group at these indexes, of term 4; their files."""
+
+    async def write() -> None:
+        world = real_world(config.disk_path("raft"))
+        store = await SnapshotStore.open(world)
+        members = founding({ReplicaId(9): Address("10.0.0.9:7400")})
+        for index in indexes:
+            id = SnapshotId(NAMESPACE_GROUP, index, 4, ReplicaId(9))
+            await store.write(id, TIME_MS + index, members, iter([b"state"]))
+        await close_world(world)
+
+    run(write)
+    return sorted((config.disk_path("raft") / "snapshots").glob("*.snap"))
+
+
+def test_damage_that_a_start_survives_does_not_stop_a_recovery(tmp_path: Path) -> None:
+    config = with_log(tmp_path, 40)
+    identity = require_identity(config, tmp_path / "node.toml")
+    older, newer = with_snapshots(config, 50, 60)
+    data = bytearray(newer.read_bytes())
+    data[9] ^= 1
+    newer.write_bytes(data)
+    newer.with_suffix(".writing").write_text("of no use")  # a start removes it
+    before = bytes_of(tmp_path)
+    heard: list[str] = []
+    files = read_survivor(config, identity, heard.append).group(NAMESPACE_GROUP)
+    assert (files.last_index, files.last_term, files.committed_index) == (50, 4, 50)
+    assert files.configuration.voters == (9,) and files.time_ms == TIME_MS + 50
+    assert len(heard) == 1 and newer.name in heard[0]
+    found = look_here(config, tmp_path / "node.toml")
+    assert [one.kind for one in found] == ["damaged-snapshot", "not-running"]
+    assert bytes_of(tmp_path) == before
+    data = bytearray(older.read_bytes())
+    data[-20] ^= 1
+    older.write_bytes(data)
+    with pytest.raises(CorruptData, match=older.name):
+        read_survivor(config, identity, heard.append)
 
 
 def survivor(node: int, *logs: tuple[int, int], names: tuple[str, ...] = NAMES) -> Survivor:

@@ -63,7 +63,7 @@ def test_a_mount_that_only_bears_a_name_like_a_mark_is_left_alone(
 ) -> None:
     own = str(system.mount_folder("qt5") / "n1")
     said: list[tuple[str, ...]] = []
-    monkeypatch.setattr(system, "_mounts", lambda: ["/home/qt5/data", own])
+    monkeypatch.setattr(system, "_mounts", lambda: ["/mnt/qt5/data", own])
     monkeypatch.setattr(system, "_quietly", lambda *arguments: said.append(arguments))
     monkeypatch.setattr(system.shutil, "which", lambda program: None)
     monkeypatch.setattr(system, "_own_folder", lambda: Path(own).parents[1])

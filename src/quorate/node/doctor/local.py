@@ -101,8 +101,9 @@ def _rebuilding(config: NodeConfig, record: RebuildRecord) -> Finding:
 
 def _log(config: NodeConfig, config_file: Path) -> Iterator[Finding]:
     identity = require_identity(config, config_file)
+    heard: list[str] = []
     try:
-        read_survivor(config, identity)
+        read_survivor(config, identity, heard.append)
     except CorruptData as error:
         if (config.disk_path("raft") / QUARANTINE_FILE).exists():
             yield _finding(
@@ -123,10 +124,16 @@ def _log(config: NodeConfig, config_file: Path) -> Iterator[Finding]:
             "bootstrap or wipe this disk: it may be another machine's only copy.",
         )
     else:
+        for sentence in heard:
+            yield _finding(
+                "damaged-snapshot",
+                f"{config.name} runs without it, but its disk has changed bytes: {sentence}",
+                "look at that disk; if that comes again, replace it.",
+            )
         yield _finding(
             "not-running",
-            f"{config.name} does not run; its identity, its log and its snapshots are whole, to the"
-            " last byte.",
+            f"{config.name} does not run; its identity, its log and its snapshots are whole,"
+            f" {'but for that' if heard else 'to the last byte'}.",
             f"start it: 'quorate node --config {config_file}'.",
         )
 
