@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from quorate.base.errors import AlreadyExists, BadConfiguration, BadInput
 from quorate.node.config import NAME_RULE
-from quorate.node.private_file import PRIVATE, PUBLIC, make_file
+from quorate.node.private_file import PRIVATE, PUBLIC, make_file, make_folder
 from quorate.raft.core.configuration import NAME
 
 DAYS = 3650
@@ -55,10 +55,7 @@ def create_authority(directory: Path) -> None:
         .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadConfiguration(f"{directory} cannot be made: {error.strerror}.") from error
+    make_folder(directory)
     make_file(directory / KEY_FILE, _pem(key), PRIVATE)
     make_file(
         directory / CERTIFICATE_FILE,

@@ -232,9 +232,16 @@ async def execute(
 def report_of(data: bytes, where: str) -> Survivor:
     """What ``quorate recover --report`` printed; raises ``BadInput``."""
     try:
-        return msgspec.json.decode(data, type=Survivor)
+        found = msgspec.json.decode(data, type=Survivor)
+        why = next(filter(None, (fault_of(group.configuration) for group in found.groups)), "")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(
-            f"{where} is no report of a survivor ({error}): make one with 'quorate recover"
-            " --report --config FILE' on that machine."
-        ) from error
+        why = str(error)
+    else:
+        if sorted(group.group for group in found.groups) != sorted(GROUP_NAMES):
+            why = "it does not hold each group once"
+        if not why:
+            return found
+    raise BadInput(
+        f"{where} is no report of a survivor ({why}): make one with 'quorate recover --report"
+        " --config FILE' on that machine."
+    )

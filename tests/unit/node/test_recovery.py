@@ -289,7 +289,14 @@ def test_reports_that_do_not_belong_together_are_refused() -> None:
 def test_a_report_goes_through_json_and_nothing_else_is_taken_for_one() -> None:
     one = survivor(1, (3, 9), (3, 9))
     assert report_of(msgspec.json.encode(one), "x") == one
-    for data in (b"", b"{}", b"\xff", msgspec.json.encode(one)[:-9]):
+    first, other = one.groups
+    stateless = msgspec.structs.replace(other, configuration=Configuration((), {}))
+    broken = [
+        msgspec.structs.replace(one, groups=groups)
+        for groups in ((first,), (first, first), (first, other, other), (first, stateless))
+    ]
+    whole = msgspec.json.encode(one)
+    for data in (b"", b"{}", b"\xff", whole[:-9], *map(msgspec.json.encode, broken)):
         with pytest.raises(BadInput, match="x is no report"):
             report_of(data, "x")
 
