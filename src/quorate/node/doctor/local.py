@@ -24,7 +24,8 @@ from quorate.runtime.real.disk import RealDisk
 _REPLACE = (
     "give this machine a new, empty data directory and take it in as a new machine ('quorate"
     " join'), then take the old one out ('quorate cluster remove'): while a majority of the others"
-    " runs, they have all data."
+    " runs, they have the whole log.  Chunks of files may be here alone, and 'remove' says so: keep"
+    " this directory until it does not."
 )
 _REBUILD = (
     "start it ('quorate node --config FILE'), or let it run: as soon as a leader of the others"
