@@ -184,7 +184,10 @@ def test_a_machine_joins_with_certificates_by_one_command_and_a_removed_one_ends
     assert command("bootstrap", "--config", config)[0] == 0
     for kind, file in (("CA", "ca.pem"), ("CERT", "user.pem"), ("KEY", "user.key")):
         monkeypatch.setenv(f"QUORATE_TLS_{kind}", str(tmp_path / file))
+    assert command("ca", "init", f"{authority}-of-others")[0] == 0
     with node(config):
+        code, _, errors = command("cluster", "token", "b", "--ca", f"{authority}-of-others")
+        assert code == 3 and "is not that of this cluster" in errors and errors.count("\n") == 1
         code, text, errors = command("cluster", "token", "b", "--ca", authority)
         assert code == 0 and "private key" in errors
         (tmp_path / "b.token").write_text(text)

@@ -276,8 +276,11 @@ async def token(
         )
     pem = ("", "", "")
     if ca is not None:
-        from quorate.node.authority import issue  # 0.2 s that other commands need not wait
+        from quorate.node.authority import issue, require_same  # 0.2 s, not for other commands
 
+        if cluster.tls is None:
+            raise BadInput("this cluster speaks no TLS, and takes no certificate: leave --ca out.")
+        require_same(ca, cluster.tls.ca)
         issued = issue(ca, name)
         pem = (issued.ca, issued.cert, issued.key)
     made = JoinToken(

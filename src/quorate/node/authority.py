@@ -94,6 +94,21 @@ def issue(directory: Path, name: str, days: int = DAYS) -> Issued:
     )
 
 
+def require_same(directory: Path, trusted: Path) -> None:
+    """Raise ``BadConfiguration`` unless the authority in ``directory`` is in the file ``trusted``,
+    by which a cluster was recognised."""
+    own, _ = _authority(directory)
+    try:
+        known = x509.load_pem_x509_certificates(trusted.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadConfiguration(f"{trusted} cannot be read as certificates: {error}.") from error
+    if own not in known:
+        raise BadConfiguration(
+            f"the authority in {directory} is not that of this cluster, which {trusted} holds: its"
+            " certificate would let nobody in; name the folder of the cluster's own with --ca."
+        )
+
+
 def _authority(directory: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     try:
         certificate = x509.load_pem_x509_certificate((directory / CERTIFICATE_FILE).read_bytes())
