@@ -10,7 +10,7 @@ import typer
 
 from quorate.base.errors import AlreadyExists
 from quorate.cli.output import print_line
-from quorate.node.private_file import PRIVATE, PUBLIC, make_file
+from quorate.node.private_file import PRIVATE, PUBLIC, make_file, make_folder
 
 MAX_DAYS = 3650
 
@@ -47,7 +47,7 @@ def issue(
     for file in (out / f"{name}.pem", out / f"{name}.key"):
         if file.exists():
             raise AlreadyExists(f"{file} is there already, and is not overwritten.")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     make_file(out / f"{name}.key", issued.key.encode(), PRIVATE)
     make_file(out / f"{name}.pem", issued.cert.encode(), PUBLIC)
     if not (out / "ca.pem").exists():

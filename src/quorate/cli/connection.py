@@ -59,9 +59,13 @@ TlsKey = Annotated[
 class Cluster:
     """A cluster that answered: its machines and the clients of its services."""
 
-    def __init__(self, world: World, rpc: RpcClient, seen: NodeDescription) -> None:
+    def __init__(
+        self, world: World, rpc: RpcClient, seen: NodeDescription, tls: TlsPaths | None
+    ) -> None:
         self.world = world
         self.rpc = rpc
+        self.tls = tls
+        """By which it was recognised, if it speaks TLS."""
         self.id: ClusterId = seen.cluster
         self.nodes: list[NodeEntry] = seen.nodes
         self.founders: list[NodeEntry] = seen.founders
@@ -153,16 +157,16 @@ def tls_of(ca: str | None, cert: str | None, key: str | None) -> TlsPaths | None
 
 
 async def connect(
-    world: World, rpc: RpcClient, seeds: Sequence[Address], *, with_tls: bool
+    world: World, rpc: RpcClient, seeds: Sequence[Address], tls: TlsPaths | None
 ) -> Cluster:
     """Ask the seeds, in order, for their cluster; ``Unavailable`` if none answers."""
     problems = []
     for seed in seeds:
         answer = await _ask(rpc, seed)
         if isinstance(answer, NodeDescription):
-            return Cluster(world, rpc, answer)
+            return Cluster(world, rpc, answer, tls)
         problems.append(answer.message)
-    certificates = "" if with_tls else "; a cluster with TLS needs --tls-ca, --tls-cert, --tls-key"
+    certificates = "" if tls else "; a cluster with TLS needs --tls-ca, --tls-cert, --tls-key"
     raise Unavailable(
         f"No node of a cluster answers at {', '.join(seeds)} ({problems[0]}): start one with"
         f" 'quorate up', or name another with --cluster or QUORATE_CLUSTER{certificates}."
@@ -189,7 +193,7 @@ def with_cluster(
         async def main(world: World) -> None:
             rpc = RpcClient(world, Identity(ClusterId(""), NodeId(0), "client"))
             try:
-                found = await connect(world, rpc, seeds, with_tls=tls is not None)
+                found = await connect(world, rpc, seeds, tls)
                 await function(found, *arguments, **options)
             finally:
                 await rpc.close()

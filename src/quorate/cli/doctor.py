@@ -110,7 +110,8 @@ def _show(facts: Facts, findings: list[Finding]) -> None:
         print_line("")
         about = f"{', '.join(finding.groups)}: " if finding.groups else ""
         since = f"  (For {_age(finding.since_s)}.)" if finding.since_s is not None else ""
-        print_line(f"[{finding.severity.name.lower()}] {about}{finding.sentence}{since}")
+        behind = f"  ({'; '.join(finding.behind)}.)" if finding.behind else ""
+        print_line(f"[{finding.severity.name.lower()}] {about}{finding.sentence}{since}{behind}")
         for head, words in (("Safe to do next", finding.do), ("Do not", finding.do_not)):
             if words:
                 print_line(f"  {head}: {'as above.' if words in said else words}")

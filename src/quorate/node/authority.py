@@ -19,7 +19,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from quorate.base.errors import AlreadyExists, BadConfiguration, BadInput
 from quorate.node.config import NAME_RULE
-from quorate.node.private_file import PRIVATE, PUBLIC, make_file
+from quorate.node.private_file import PRIVATE, PUBLIC, make_file, make_folder
 from quorate.raft.core.configuration import NAME
 
 DAYS = 3650
@@ -55,10 +55,7 @@ def create_authority(directory: Path) -> None:
         .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadConfiguration(f"{directory} cannot be made: {error.strerror}.") from error
+    make_folder(directory)
     make_file(directory / KEY_FILE, _pem(key), PRIVATE)
     make_file(
         directory / CERTIFICATE_FILE,
@@ -95,6 +92,21 @@ def issue(directory: Path, name: str, days: int = DAYS) -> Issued:
     return Issued(
         ca.public_bytes(pem).decode(), certificate.public_bytes(pem).decode(), _pem(key).decode()
     )
+
+
+def require_same(directory: Path, trusted: Path) -> None:
+    """Raise ``BadConfiguration`` unless the authority in ``directory`` is in the file ``trusted``,
+    by which a cluster was recognised."""
+    own, _ = _authority(directory)
+    try:
+        known = x509.load_pem_x509_certificates(trusted.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadConfiguration(f"{trusted} cannot be read as certificates: {error}.") from error
+    if own not in known:
+        raise BadConfiguration(
+            f"the authority in {directory} is not that of this cluster, which {trusted} holds: its"
+            " certificate would let nobody in; name the folder of the cluster's own with --ca."
+        )
 
 
 def _authority(directory: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:

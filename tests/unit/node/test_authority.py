@@ -7,7 +7,7 @@ import pytest
 from cryptography import x509
 
 from quorate.base.errors import AlreadyExists, BadConfiguration, BadInput
-from quorate.node.authority import create_authority, issue
+from quorate.node.authority import create_authority, issue, require_same
 from quorate.node.private_file import PRIVATE, make_file
 from quorate.runtime.real.tls import TlsPaths, tls_contexts
 
@@ -49,6 +49,20 @@ def test_what_is_no_authority_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "two" / "ca.key").write_text("nonsense")
     with pytest.raises(BadConfiguration, match="is damaged"):
         issue(tmp_path / "two", "n4")
+
+
+def test_only_an_authority_that_the_cluster_trusts_is_the_same(tmp_path: Path) -> None:
+    for name in ("own", "other"):
+        create_authority(tmp_path / name)
+    both = tmp_path / "both.pem"
+    both.write_bytes(b"".join((tmp_path / n / "ca.pem").read_bytes() for n in ("other", "own")))
+    for trusted in (tmp_path / "own" / "ca.pem", both):
+        require_same(tmp_path / "own", trusted)
+    with pytest.raises(BadConfiguration, match="is not that of this cluster"):
+        require_same(tmp_path / "own", tmp_path / "other" / "ca.pem")
+    both.write_text("nonsense")
+    with pytest.raises(BadConfiguration, match=r"both\.pem cannot be read"):
+        require_same(tmp_path / "own", both)
 
 
 @pytest.mark.parametrize("name", ["", "../n4", "n" * 64, "a b"])

@@ -84,7 +84,7 @@ class Registry:
     """The chunkservers of a cluster whose machines are ``names``, which its owner keeps up to date.
 
     One of another machine is taken, too: it may be about to join, or have left with chunks that
-    nobody else has.
+    nobody else has.  It gets no new ones: it may be stopped at any time.
     """
 
     def __init__(self, names: Mapping[NodeId, str]) -> None:
@@ -154,6 +154,13 @@ class Registry:
         del server.unjudged[-MAX_GARBAGE:]
         return [handle for handle in judged if handle in server.handles and is_garbage(handle)]
 
+    def is_live(self, node: NodeId, now_ms: float) -> bool:
+        return node in self.servers and self.servers[node].is_live(now_ms)
+
+    def has(self, node: NodeId, handle: int) -> bool:
+        """Whether the chunkserver, live or not, has reported the chunk."""
+        return node in self._locations.get(handle, ())
+
     def live(self, handle: int, now_ms: float) -> list[KnownServer]:
         """The live chunkservers that have the chunk."""
         servers = [self.servers[node] for node in self._locations.get(handle, ())]
@@ -175,7 +182,7 @@ class Registry:
         live = [
             server
             for node, server in sorted(self.servers.items())
-            if server.is_live(now_ms) and node not in exclude
+            if server.is_live(now_ms) and node in self.names and node not in exclude
         ]
         if len(live) < minimum:
             raise self._too_few(live, exclude, minimum)

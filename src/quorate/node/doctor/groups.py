@@ -11,6 +11,7 @@ from quorate.base.ids import ReplicaId
 from quorate.node.doctor.facts import Facts, Finding, GroupLook, Severity, listed, verb
 from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.membership import CAUGHT_UP_ENTRIES
+from quorate.raft.digests import EVERY
 from quorate.raft.messages import GroupStatus
 
 SILENT_MS = 3_000
@@ -159,6 +160,20 @@ def _some_missing(
         f" {verb(len(missing), 'it', 'they')} promised is gone with the disk.",
         (look.title,),
         max(heard, default=None),
+        _behind(look, missing),
+    )
+
+
+def _behind(look: GroupLook, missing: list[ReplicaId]) -> tuple[str, ...]:
+    """What silent replicas lack, as far as the leader knows: one that has taken over since they
+    fell silent has not heard what they have."""
+    leader = look.leader
+    known = leader.match_indexes if leader is not None else {}
+    return tuple(
+        f"{look.name(replica)} lacks {leader.last_index - known[replica]:,} entries of"
+        f" {look.title}, or fewer"
+        for replica in missing
+        if leader is not None and known.get(replica)
     )
 
 
@@ -285,15 +300,25 @@ def _diverged(look: GroupLook, configuration: Configuration) -> Iterator[Finding
                 told.update({replica: index for replica in replicas if replica not in told})
     for replica, index in told.items():
         if replica in configuration.members:
-            name = look.name(replica)
-            yield Finding(
-                Severity.RISK,
-                "diverged",
-                f"the state of {name} differs from that of the others at entry {index}: its disk or"
-                " memory has lied, or there is a bug.  It is in quarantine, and takes no step until"
-                " it is rebuilt from the others.",
-                f"let {name} run, or start it again: it is rebuilt by itself; if that comes again,"
-                " replace its memory or disk.  What was wrong is kept there, in raft.damaged-ID.",
-                f"remove quarantine.json to make {name} start.",
-                (look.title,),
-            )
+            yield _different(look, replica, index)
+
+
+def _different(look: GroupLook, replica: ReplicaId, index: int) -> Finding:
+    name = look.name(replica)
+    if replica in look.seen:
+        now = (
+            f"It still answers, so what is read there may be wrong.  Leaders compare at each"
+            f" {EVERY}th entry; at the next one it goes into quarantine."
+        )
+    else:
+        now = "It is in quarantine, and takes no step until it is rebuilt from the others."
+    return Finding(
+        Severity.RISK,
+        "diverged",
+        f"the state of {name} differs from that of the others at entry {index}: its disk or memory"
+        f" has lied, or there is a bug.  {now}",
+        f"let {name} run, or start it again: it is rebuilt by itself; if that comes again, replace"
+        " its memory or disk.  What was wrong is kept there, in raft.damaged-ID.",
+        f"remove quarantine.json to make {name} start.",
+        (look.title,),
+    )

@@ -24,7 +24,8 @@ from quorate.runtime.real.disk import RealDisk
 _REPLACE = (
     "give this machine a new, empty data directory and take it in as a new machine ('quorate"
     " join'), then take the old one out ('quorate cluster remove'): while a majority of the others"
-    " runs, they have all data."
+    " runs, they have the whole log.  Chunks of files may be here alone, and 'remove' says so: keep"
+    " this directory until it does not."
 )
 _REBUILD = (
     "start it ('quorate node --config FILE'), or let it run: as soon as a leader of the others"
@@ -101,8 +102,9 @@ def _rebuilding(config: NodeConfig, record: RebuildRecord) -> Finding:
 
 def _log(config: NodeConfig, config_file: Path) -> Iterator[Finding]:
     identity = require_identity(config, config_file)
+    heard: list[str] = []
     try:
-        read_survivor(config, identity)
+        read_survivor(config, identity, heard.append)
     except CorruptData as error:
         if (config.disk_path("raft") / QUARANTINE_FILE).exists():
             yield _finding(
@@ -123,10 +125,16 @@ def _log(config: NodeConfig, config_file: Path) -> Iterator[Finding]:
             "bootstrap or wipe this disk: it may be another machine's only copy.",
         )
     else:
+        for sentence in heard:
+            yield _finding(
+                "damaged-snapshot",
+                f"{config.name} runs without it, but its disk has changed bytes: {sentence}",
+                "look at that disk; if that comes again, replace it.",
+            )
         yield _finding(
             "not-running",
-            f"{config.name} does not run; its identity, its log and its snapshots are whole, to the"
-            " last byte.",
+            f"{config.name} does not run; its identity, its log and its snapshots are whole,"
+            f" {'but for that' if heard else 'to the last byte'}.",
             f"start it: 'quorate node --config {config_file}'.",
         )
 

@@ -51,6 +51,14 @@ def place(
     return [server.name for server in servers]
 
 
+def test_a_machine_that_has_left_gets_no_new_chunks() -> None:
+    registry = full_house()
+    registry.names = {node: name for node, name in NAMES.items() if name != "n2"}
+    assert place(registry) == ["n1", "n3"]
+    with pytest.raises(Unavailable, match="only 1 can take it"):
+        place(registry, exclude=[1])
+
+
 def test_locations_follow_the_reports() -> None:
     registry = Registry(NAMES)
     assert registry.report(report(1, 1, full=True, added=[7, 8]), 0) is False
