@@ -221,7 +221,7 @@ async def token(
     if ca is not None:
         from quorate.node.authority import issue  # 0.2 s that other commands need not wait
 
-        issued = issue(ca, name)
+        issued = issue(ca, name, is_node=True)
         pem = (issued.ca, issued.cert, issued.key)
     made = JoinToken(
         VERSION,

@@ -174,6 +174,11 @@ _LOG: tuple[_Row[RaftFigures], ...] = (
         lambda r: r.log_relocated_bytes,
     ),
     _Row("quorate_wal_segments", "Segment files of the log.", lambda r: r.log_segments),
+    _Row(
+        "quorate_raft_twin_messages_total",
+        "Messages dropped since two processes spoke in the name of one node: a cloned disk.",
+        lambda r: r.twin_messages,
+    ),
 )
 
 _CHUNKSERVER: tuple[_Row[ChunkserverFigures], ...] = (

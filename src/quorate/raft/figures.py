@@ -52,3 +52,5 @@ class RaftFigures(msgspec.Struct, tag="raft"):
     log_relocated_bytes: int
     """Of them, written again to make room."""
     log_segments: int
+    twin_messages: int = 0
+    """Dropped, since two processes spoke in the name of one node."""

@@ -122,6 +122,8 @@ class Readiness(Reply):
 
     problems: list[str]
     """A sentence for each replica here that cannot answer."""
+    warnings: list[str] = msgspec.field(default_factory=list)
+    """What else an operator must know, though replicas here answer."""
 
 
 class AskReady(Request[Readiness], tag="raft.ready.1"):
