@@ -119,13 +119,23 @@ class Comparison:
             )
             if verdict is not Verdict.DIVERGED:
                 continue
-            self.seen.setdefault(member, notice.index)
-            self._world.trace.event("diverged", group=self._group, replica=member)
+            self._found(member, notice.index)
             if member == self._replica.replica:
                 self._end(notice.index)
             elif (address := self._addresses.get(member)) is not None:
                 # If that is lost, again after the next comparison.
                 self._notify(address, DivergedNotice(self._group, member, notice.index))
+
+    def _found(self, member: ReplicaId, index: int) -> None:
+        if member not in self.seen:
+            name = self._replica.configuration.names.get(member, f"replica {member}")
+            self._world.trace.error(
+                f"The state of group {GROUP_NAMES.get(self._group, str(self._group))} on {name}"
+                f" differs from the majority's at index {index}: it is told to end, and its node"
+                " rebuilds it; examine that machine's memory and disk."
+            )
+        self.seen.setdefault(member, index)
+        self._world.trace.event("diverged", group=self._group, replica=member)
 
     def told(self, notice: DivergedNotice, node: NodeId) -> None:
         """A leader's word that this replica is not what a majority is.

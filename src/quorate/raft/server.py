@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from quorate.base.codec import Notice, Request
-from quorate.base.errors import BadInput, NotFound, ProtocolError, QuorateError
+from quorate.base.errors import BadInput, CorruptData, NotFound, ProtocolError, QuorateError
 from quorate.base.ids import GroupId, ReplicaId, node_of
 from quorate.base.together import together
 from quorate.raft.changes import change_members
@@ -28,6 +28,7 @@ from quorate.raft.messages import (
     Readiness,
     ReadSnapshot,
     SnapshotChunk,
+    SnapshotDoubted,
     TransferLeadership,
 )
 from quorate.raft.sessions import admit
@@ -77,6 +78,7 @@ class RaftServer:
             RaftMessages: self._receive,
             DigestNotice: self._digest,
             DivergedNotice: self._diverged,
+            SnapshotDoubted: self._doubted,
         }
 
     def _propose(self, request: Propose, call: Call) -> Answer:
@@ -121,7 +123,11 @@ class RaftServer:
 
     def _read_snapshot(self, request: ReadSnapshot, call: Call) -> Bulk:
         self._require_replica(call.peer)
-        data = self._snapshots.chunk(request.snapshot, request.offset, request.length)
+        try:
+            data = self._snapshots.chunk(request.snapshot, request.offset, request.length)
+        except (CorruptData, NotFound):
+            self._doubted(SnapshotDoubted(request.snapshot), call.peer)
+            raise
         return Bulk(SnapshotChunk(), [data])
 
     def _receive(self, notice: RaftMessages, peer: Identity) -> None:
@@ -138,6 +144,10 @@ class RaftServer:
     def _diverged(self, notice: DivergedNotice, peer: Identity) -> None:
         if self._may_hear(peer) and notice.group in self._groups:
             self._groups[notice.group].comparison.told(notice, peer.node)
+
+    def _doubted(self, notice: SnapshotDoubted, peer: Identity) -> None:
+        if self._may_hear(peer) and notice.snapshot.group in self._groups:
+            self._groups[notice.snapshot.group].snapshotter.doubted(notice.snapshot)
 
     def _may_hear(self, peer: Identity) -> bool:
         """Raises ``ProtocolError`` for who is no replica."""

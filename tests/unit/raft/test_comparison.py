@@ -97,6 +97,17 @@ def test_a_leader_keeps_digests_of_members_and_of_indexes_where_they_are_told() 
     assert one.comparison._digests._said == {EVERY: {THREE: 7}}
 
 
+def test_a_leader_that_finds_a_member_diverged_tells_it_and_once_its_operator() -> None:
+    one = Compared(Role.LEADER)
+    for index in (EVERY, 2 * EVERY):
+        for replica, digest in ((ME, 7), (LEADER, 7), (THREE, 8)):
+            one.comparison.hear(DigestNotice(GROUP, replica, index, digest))
+    assert one.sent == [told(EVERY, THREE), told(2 * EVERY, THREE)]
+    assert one.comparison.seen == {THREE: EVERY}
+    [sentence] = one.errors
+    assert f"on replica {THREE} differs from the majority's at index {EVERY}" in sentence
+
+
 def test_a_replica_without_room_for_the_record_ends_as_diverged_all_the_same() -> None:
     with Simulation(1) as simulation:
         machine = simulation.machine("m1")
