@@ -397,6 +397,7 @@ def test_a_leader_whose_snapshot_is_damaged_while_it_runs_takes_another(hurt: st
     """Else nobody could be rebuilt or join until it starts again, and then it would be lost."""
     with Run(9, LARGE) as run:
         name, leader = with_one_behind(run), run.leader
+        run.simulation.run_for(2_000)  # it has taken the last one
         [file] = snapshot_files(run, leader)
         disk = run.simulation.machine(leader).disk
         found = disk.found(("raft", DIRECTORY, file))
