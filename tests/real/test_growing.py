@@ -176,8 +176,9 @@ def test_a_machine_joins_with_certificates_by_one_command_and_a_removed_one_ends
         return (main.run(), *capsys.readouterr())
 
     assert command("ca", "init", authority)[0] == 0
-    for name in ("a", "user"):
-        assert command("ca", "issue", name, "--ca", authority, "--out", str(tmp_path))[0] == 0
+    for name, *kind in (("a", "--node"), ("user",)):
+        into = ("--ca", authority, "--out", str(tmp_path))
+        assert command("ca", "issue", name, *kind, *into)[0] == 0
     files = {"ca": "ca.pem", "cert": "a.pem", "key": "a.key"}
     tls = "[tls]\n" + "".join(f'{key} = "{file}"\n' for key, file in files.items())
     config = write_config(tmp_path, "a", port, ("a",), tls)

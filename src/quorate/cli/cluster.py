@@ -281,7 +281,7 @@ async def token(
         if cluster.tls is None:
             raise BadInput("this cluster speaks no TLS, and takes no certificate: leave --ca out.")
         require_same(ca, cluster.tls.ca)
-        issued = issue(ca, name)
+        issued = issue(ca, name, is_node=True)
         pem = (issued.ca, issued.cert, issued.key)
     made = JoinToken(
         VERSION,

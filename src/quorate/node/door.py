@@ -5,7 +5,7 @@
     GET /metrics   figures, for Prometheus
     GET /health    200 while the supervisor runs
     GET /ready     200 if each replica here can answer a read, else 503 and a sentence for each
-                   that cannot
+                   that cannot; a cloned node is named with either
 
 The door belongs to the supervisor: it outlives the processes, so it is there to say that one of
 them is down, and what somebody asks of it costs the replicas no more than one call.  Off loopback
@@ -84,8 +84,9 @@ class Door:
         address = self._config.role_addresses()["raft"]
         found = await self._rpc.call(address, AskReady(), timeout_ms=READY_TIMEOUT_MS)
         if found.problems:
-            return Answer("".join(f"{problem}\n" for problem in found.problems).encode(), 503)
-        return Answer(b"ready\n")
+            lines = [*found.problems, *found.warnings]
+            return Answer("".join(f"{line}\n" for line in lines).encode(), 503)
+        return Answer("".join(f"{line}\n" for line in ["ready", *found.warnings]).encode())
 
     async def _metrics(self, headers: Mapping[str, str]) -> Answer:
         body, content_type = exposition(await self._look(), headers.get("accept", ""))

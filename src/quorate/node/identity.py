@@ -21,7 +21,15 @@ from pathlib import Path
 import msgspec
 
 from quorate.base.errors import BadConfiguration
-from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
+from quorate.base.ids import (
+    REPLICAS_PER_GROUP,
+    Address,
+    ClusterId,
+    GroupId,
+    NodeId,
+    ReplicaId,
+)
+from quorate.base.ids import node_of as node_of
 from quorate.node.config import NodeConfig
 from quorate.node.known import known_in
 from quorate.raft.core.configuration import Configuration, founding
@@ -30,7 +38,6 @@ from quorate.runtime.real.disk import RealDisk
 from quorate.runtime.record import read_record, write_record
 
 IDENTITY_FILE = "identity.json"
-REPLICAS_PER_GROUP = 1 << 32
 FIRST_JOINED_NODE = 1 << 16
 """Founders have smaller ids, machines that joined this one or a higher one."""
 
@@ -43,11 +50,6 @@ def drawn_node() -> NodeId:
 def founding_replica(group: GroupId, node: NodeId) -> ReplicaId:
     """The replica of ``group`` on ``node``: its only one there, ever."""
     return ReplicaId(group * REPLICAS_PER_GROUP + node)
-
-
-def node_of(replica: ReplicaId) -> NodeId:
-    """The machine that holds ``replica``."""
-    return NodeId(replica % REPLICAS_PER_GROUP)
 
 
 class FoundingMember(msgspec.Struct, frozen=True):

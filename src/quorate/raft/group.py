@@ -94,7 +94,7 @@ class Group:
         self._commands_applied = 0
         self._queries: list[Waiting] = []
         self._reads = Reads(world, driver, group, sessions.query)
-        self._snapshotter = Snapshotter(
+        self.snapshotter = Snapshotter(
             world, driver, group, sessions, replica, addresses, store, caller, self._restored
         )
         self.comparison = Comparison(
@@ -260,11 +260,11 @@ class Group:
             self._proposals.bytes,
             self._reads.count + len(self._queries),
             {
-                self._addresses[peer]: last_index - progress.match_index
+                peer: last_index - progress.match_index
                 for peer, progress in replica.progress.items()
             },
             self._commit_latency_ms,
-            self._snapshotter.figures,
+            self.snapshotter.figures,
         )
 
     # Commands and queries come in.
@@ -383,7 +383,7 @@ class Group:
 
     def install(self, source: ReplicaId, snapshot: Snapshot) -> None:
         """The driver's word that the leader offers a snapshot in place of its log."""
-        self._snapshotter.install(source, snapshot)
+        self.snapshotter.install(source, snapshot)
 
     def _restored(self, snapshot: Snapshot) -> None:
         """The state is that of ``snapshot``."""
@@ -438,7 +438,7 @@ class Group:
             self.is_leader = True
             self._announce(True)
         self._arm_tick()
-        self._snapshotter.applied(entry_bytes, self.last_applied, self.time_ms)
+        self.snapshotter.applied(entry_bytes, self.last_applied, self.time_ms)
 
     def _apply_entry(self, entry: Entry) -> int:
         """Apply it and answer those who wait for it; the number of its commands."""

@@ -125,6 +125,7 @@ class RaftNode:
             log.bytes,
             log.relocated_bytes,
             log.segments,
+            self.server.twins.dropped,
         )
 
     async def hand_over(self, *, timeout_ms: float) -> None:

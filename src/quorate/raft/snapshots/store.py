@@ -90,7 +90,7 @@ class SnapshotStore:
         check(time_ms >= 0, f"a log time of {time_ms} ms")
         self._writing[id.group] = id
         try:
-            if (here := await self._whole(id)) is not None:
+            if (here := await self.whole(id)) is not None:
                 return here
             encoder = Encoder()
             header = encoder.header(id, time_ms, configuration)
@@ -177,7 +177,7 @@ class SnapshotStore:
         check(group not in self._receiving, f"group {group} receives one snapshot at a time")
         self._receiving[group] = offer.id
         try:
-            if (here := await self._whole(offer.id)) is not None:
+            if (here := await self.whole(offer.id)) is not None:
                 return here
             for id, path in self._files(Kind.PARTIAL):
                 if id.group == group and path != partial:
@@ -188,11 +188,15 @@ class SnapshotStore:
         return self._add(offer, "snapshot received")
 
     def discard_before(self, group: GroupId, index: int) -> None:
-        """Remove the group's snapshots of an index below ``index``, but never the newest."""
+        """Remove the group's snapshots of an index below ``index``, but never the newest; and those
+        that are damaged, if the newest stands for all that they stand for."""
         newest = self.newest(group)
         now_ms = self._world.clock.monotonic_ms()
         for id, path in self._files(Kind.WHOLE):
-            if id.group != group or id.index >= index or newest is None or id >= newest.id:
+            if id.group != group or newest is None:
+                continue
+            damaged = id not in self._snapshots and id.index <= newest.id.index
+            if not damaged and (id.index >= index or id >= newest.id):
                 continue
             read_ms = self._read_ms.get(id)
             if read_ms is not None and now_ms - read_ms < KEPT_AFTER_READ_MS:
@@ -207,7 +211,7 @@ class SnapshotStore:
         self._world.trace.event(event, group=id.group, index=id.index, bytes=snapshot.bytes)
         return snapshot
 
-    async def _whole(self, id: SnapshotId) -> Snapshot | None:
+    async def whole(self, id: SnapshotId) -> Snapshot | None:
         """The snapshot ``id``, if it is here and every byte of it checks; else it is forgotten."""
         snapshot = self._snapshots.get(id)
         if snapshot is None:
