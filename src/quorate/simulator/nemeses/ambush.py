@@ -17,7 +17,7 @@ BLOW_MS = 80.0
 """From a snapshot's offer to the blow, on average, where it is struck on its way."""
 PATIENCE_MS = 2_000.0
 """To wait so long, otherwise, until the snapshot is installed."""
-ROT_SHARE = 0.25
+ROT_SHARE = 0.3
 """Of the snapshots' offers: a bit flips in the sender's file, and nobody is struck."""
 STALL_MS = 10.0
 """What is written so soon after the offer, or the installing, comes late."""

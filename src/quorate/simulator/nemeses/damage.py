@@ -43,9 +43,11 @@ class Rot:
         self._rotten: dict[str, list[Callable[[], None]]] = {}
 
     def strike(self, victim: str, rng: random.Random) -> bool:
-        """``victim`` is being sent a snapshot: damage it where it is read; whether it was found."""
-        for group in self._cluster.groups:
-            leader = self._cluster.leader(group)
+        """``victim`` is being sent a snapshot: damage the newest of each group where it is read;
+        whether there was one."""
+        leaders = {group: self._cluster.leader(group) for group in self._cluster.groups}
+        struck = False
+        for group, leader in leaders.items():
             if leader in (None, victim):
                 continue
             file = _snapshots(self._simulation.machine(leader).disk).get(group)
@@ -53,8 +55,8 @@ class Rot:
                 flip = partial(file.flip_bit, rng.randrange(len(file.current)), rng.randrange(8))
                 flip()
                 self._rotten.setdefault(leader, []).append(flip)
-                return True
-        return False
+                struck = True
+        return struck
 
     def over(self, name: str) -> None:
         """If the process of this node has ended."""
