@@ -26,8 +26,9 @@ from processes import Processes
 
 from quorate.base.codec import Notice, Reply, Request
 from quorate.base.errors import QuorateError
-from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
+from quorate.base.ids import Address, ClusterId, GroupId, NodeId
 from quorate.base.machine import StateMachine
+from quorate.node.identity import founding_replica
 from quorate.raft.core.configuration import founding
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.messages import AskStatus, GroupStatus, RaftMessages
@@ -117,7 +118,8 @@ class _Probe:
 
 
 def _membership(settings: NodeSettings, group: int) -> Membership:
-    replicas = [ReplicaId(1000 * group + node) for node in range(1, len(settings.addresses) + 1)]
+    nodes = range(1, len(settings.addresses) + 1)
+    replicas = [founding_replica(GroupId(group), NodeId(node)) for node in nodes]
     members = dict(zip(replicas, settings.addresses, strict=True))
     return Membership(replicas[settings.node - 1], founding(members))
 

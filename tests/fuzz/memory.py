@@ -134,6 +134,10 @@ class Wire:
     def peer(self) -> str:
         return "memory:1"
 
+    @property
+    def certificate(self) -> None:
+        return None
+
     def send(self, frames: Sequence[Frame]) -> None:
         self.sent += [b"".join(frame) for frame in frames]
 

@@ -355,8 +355,8 @@ def _decode(data: bytes) -> None:
         with suppress(ProtocolError, BadConfiguration):
             header, _ = decode_frame(memoryview(data), bulk)
             with suppress(ProtocolError, BadConfiguration):
-                str(hello_from(header, SERVER))
-            str(welcome_from(header, CLIENT))
+                str(hello_from(header, SERVER, None))
+            str(welcome_from(header, CLIENT, None))
 
 
 # Bytes to frames.

@@ -27,6 +27,7 @@ from quorate.simulator.lab.history import Value
 from quorate.simulator.lab.registry import LabTest
 from quorate.simulator.lab.results import Broken, Traffic
 from quorate.simulator.lab.tester import AGREEMENT_MS, SNAPSHOT_COMMANDS, Lab, Started
+from quorate.simulator.nemeses.nemesis import Nemesis
 
 GROUP = GroupId(1)
 SNAPSHOT_LIMITS = Limits(
@@ -68,8 +69,14 @@ class ProductLab(Lab):
         assert process is not None
         return LabMachine(self.history.begin(process.machine))
 
-    def note(self, text: str) -> None:
-        self.simulation.trace.add("lab", text)
+    def fault(self, what: str, source: str, *servers: int) -> None:
+        self.simulation.trace.add("lab", what)
+
+    def healed(self, what: str) -> None:
+        self.simulation.trace.add("lab", f"over: {what}")
+
+    def watch(self, nemesis: Nemesis) -> None:
+        nemesis.on_begin = lambda fault, nodes: self.simulation.trace.add("lab", str(fault))
 
     def long_reordering(self) -> None:
         self._cluster.long_reordering = True

@@ -46,7 +46,7 @@ def test_a_wrong_core_is_caught_by_the_promise_that_it_breaks(
     assert failure.broken.startswith(promise)
     assert failure.repeats
     assert failure.replay == f"quorate lab raft --core {core} --test {name} --seed {seed}"
-    assert "BROKEN" in failure.picture.splitlines()[-1]
+    assert failure.timeline.events[-1].kind == "broken"
 
 
 def failure_of(tmp_path: Path, text: str, test: str = "initial_election") -> str:
@@ -149,7 +149,8 @@ def test_the_manual_shows_the_skeleton_as_it_is() -> None:
     assert SKELETON.read_text().split("import pickle")[1].strip() in manual.read_text()
 
 
-def test_the_command_ends_with_its_verdict() -> None:
+def test_the_command_ends_with_its_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     runner = CliRunner()
     arguments = ["lab", "raft", "--test", "figure_8_by_steps", "--seeds", "1", "--json", "--core"]
     passed = runner.invoke(app, [*arguments, "simple"])
@@ -159,4 +160,5 @@ def test_the_command_ends_with_its_verdict() -> None:
     assert failed.exit_code == 1
     report = json.loads(failed.stdout)
     assert report["failure"]["test"] == "figure_8_by_steps"
+    assert Path(report["failure"]["timeline"]).is_file()
     assert report["tests"][0]["passed"] is False

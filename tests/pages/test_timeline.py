@@ -1,12 +1,16 @@
 """The timelines of figures 7 and 8 in a real Chromium, opened as files: a reader can use them."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from quorate.simulator.timeline.drawing import record, write_page
+from quorate.simulator.lab.command import TESTS, load_core, run_tests
+from quorate.simulator.timeline.drawing import record
+from quorate.simulator.timeline.page import write_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -14,10 +18,22 @@ if CHROMIUM is None:
     pytest.skip("there is no chromium here (apt-get install chromium)", allow_module_level=True)
 
 TIMEOUT_MS = 10_000
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "bench" / "screenshots.py"
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
+def lab_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Figure 8 with a wrong core; made before a browser's event loop runs."""
+    core, tests = load_core("commits_old_terms"), [TESTS["figure_8_by_steps"]]
+    failure = run_tests(core, tests, None, 1, lambda outcome: None)
+    assert failure is not None
+    file = tmp_path_factory.mktemp("lab") / "timeline.html"
+    write_page(failure.timeline, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def browser(lab_page: Path) -> Iterator["playwright.Browser"]:
     with playwright.sync_playwright() as started:
         # --no-sandbox: containers run tests as root; what is opened here is our own.
         found = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -143,3 +159,52 @@ def test_lanes_are_drawn_and_zooming_draws_others(reader: Reader) -> None:
     page.keyboard.press("+")
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
     assert page.locator("#lanes").screenshot() != before
+
+
+@pytest.mark.parametrize("reader", ["joint-change"], indirect=True)
+def test_the_joint_phase_shows_who_obeys_what(reader: Reader) -> None:
+    page = reader.page
+    page.keyboard.press("/")
+    page.keyboard.type("S4 votes old 0 of 3 new 3 of 3 term 2")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    assert reader.text("#event .what").endswith("of the new 3 of 3: not both majorities")
+    assert "§6" in reader.text("#event .section")
+    assert "min(reached" in reader.text("#event .here")
+    assert reader.text("#states tr[data-node=S4] .joint") == "S1 S2 S3 → S4 S5 S6"
+    assert reader.text("#states tr[data-node=S2] .members") == "S1 S2 S3, learning S4 S5 S6"
+    assert page.locator("#states tr[data-node=S4] .cell.change").count() == 2
+    assert "majority of each" in reader.text("#legend")
+    page.keyboard.press("Escape")
+    page.keyboard.press("End")
+    assert page.locator("#states .joint").count() == 0
+
+
+@pytest.mark.parametrize("reader", ["figure-8"], indirect=True)
+def test_where_members_never_change_nothing_is_said_of_them(reader: Reader) -> None:
+    assert reader.page.locator("#states .members, #states .joint").count() == 0
+    assert not reader.page.is_visible("#changekey")
+    assert "majority of each" not in reader.text("#legend")
+
+
+def test_one_command_takes_the_pictures(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCREENSHOTS), "figure-8", "--output", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "S1 receives AppendReply of S3, term 4: accepted up to 2" in done.stdout
+    assert (tmp_path / "figure-8.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_learners_failure_opens_where_it_failed_and_shows_its_lines(
+    browser: "playwright.Browser", lab_page: Path
+) -> None:
+    reader = Reader(browser, lab_page)
+    assert reader.text("#event .what").startswith("BROKEN: State Machine Safety")
+    assert [reader.cells(f"n{node}") for node in range(1, 6)] == ["1", "1", "3", "3", "3"]
+    reader.page.keyboard.press("/")
+    reader.page.keyboard.insert_text("n5 sends RequestVote term 11")
+    reader.page.keyboard.press("Enter")
+    assert "§5.4.1" in reader.text("#event .section")
+    assert "cores/simple.py" in reader.text("#event summary")
+    assert "self.host.send(peer, RequestVote" in reader.text("#event .row.here")
+    reader.close()

@@ -48,6 +48,14 @@ class Load:
             self.acknowledged[path] = self._clock.monotonic_ms()
             await self._clock.sleep(10)
 
+    async def store(self, path: str, data: bytes) -> None:
+        file = await self._files.create(path)
+        await file.write(data)
+        await file.close()
+
+    async def read(self, path: str) -> bytes:
+        return await self._files.read(path)
+
     async def end(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -114,6 +122,7 @@ def test_no_acknowledged_write_is_lost_while_machines_join_and_founders_leave(
             return done.stdout
 
         load = Load(world, cluster.addresses)
+        await load.store("/precious", b"kept")
         load.begin()
         new = ("n4", "n5")
         await asyncio.gather(*(asyncio.to_thread(token, tmp_path, name, first) for name in new))
@@ -127,17 +136,27 @@ def test_no_acknowledged_write_is_lost_while_machines_join_and_founders_leave(
             groups = json.loads(await command("members", "--json"))["groups"]
             leader = groups[0]["leader"] if groups[0]["leader"] in cluster.nodes else "n1"
             other, last = sorted(set(cluster.nodes) - {leader})
-            await command("remove", leader)
-            await command("remove", other, port=ports["n4"])
+            done = await command("remove", leader)
+            assert f"{leader} may be stopped now; then there is one copy less of 1 chunk" in done
+            done = await command("remove", other, port=ports["n4"])
+            assert f"{other} may be stopped now" in done and "only one is left" in done
             before = len(load.acknowledged)
             await asyncio.gather(*map(cluster.stop_node, (leader, other)))
             while len(load.acknowledged) < before + 50:
                 await world.clock.sleep(20)
             await load.end()
             assert await load.lost() == []
+            assert await load.read("/precious") == b"kept"
+            arguments = ("cluster", "remove", last)
+            refused = await asyncio.to_thread(quorate, *arguments, port=ports["n4"])
+            assert refused.returncode == 2 and "nothing was changed" in refused.stderr
+            assert f"{last} has 1 chunk of files (/precious)" in refused.stderr
             shown = await command("members", port=ports["n4"])
             voters = {line.split()[1] for line in shown.splitlines() if " voter " in line}
             assert voters == {last, "n4", "n5"} and shown.count(" voter ") == 3 * len(GROUP_NAMES)
+            given_up = await command("remove", last, "--lose-files", port=ports["n4"])
+            assert f"{last} has 1 chunk of files (/precious): it must not be stopped" in given_up
+            assert "may be stopped" not in given_up
             await load.close()
         gap = f"longest gap {load.longest_gap_ms():.0f} ms"
         sys.stderr.write(f"{len(load.acknowledged)} writes, {gap}\n")
@@ -157,15 +176,19 @@ def test_a_machine_joins_with_certificates_by_one_command_and_a_removed_one_ends
         return (main.run(), *capsys.readouterr())
 
     assert command("ca", "init", authority)[0] == 0
-    for name in ("a", "user"):
-        assert command("ca", "issue", name, "--ca", authority, "--out", str(tmp_path))[0] == 0
+    for name, *kind in (("a", "--node"), ("user",)):
+        into = ("--ca", authority, "--out", str(tmp_path))
+        assert command("ca", "issue", name, *kind, *into)[0] == 0
     files = {"ca": "ca.pem", "cert": "a.pem", "key": "a.key"}
     tls = "[tls]\n" + "".join(f'{key} = "{file}"\n' for key, file in files.items())
     config = write_config(tmp_path, "a", port, ("a",), tls)
     assert command("bootstrap", "--config", config)[0] == 0
     for kind, file in (("CA", "ca.pem"), ("CERT", "user.pem"), ("KEY", "user.key")):
         monkeypatch.setenv(f"QUORATE_TLS_{kind}", str(tmp_path / file))
+    assert command("ca", "init", f"{authority}-of-others")[0] == 0
     with node(config):
+        code, _, errors = command("cluster", "token", "b", "--ca", f"{authority}-of-others")
+        assert code == 3 and "is not that of this cluster" in errors and errors.count("\n") == 1
         code, text, errors = command("cluster", "token", "b", "--ca", authority)
         assert code == 0 and "private key" in errors
         (tmp_path / "b.token").write_text(text)

@@ -14,11 +14,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from unit.rpc.support import CLIENT, Echo, Echoed, Fetch, Raw, Service, hello
+from unit.rpc.support import CLIENT, CLUSTER, Echo, Echoed, Fetch, Raw, Service, hello
 
 from quorate.base.errors import BadConfiguration, Unavailable
-from quorate.base.ids import Address
+from quorate.base.ids import Address, NodeId
+from quorate.node.authority import create_authority, issue
 from quorate.rpc.client import RpcClient
+from quorate.rpc.handshake import Identity
+from quorate.runtime.real.tls import NODE_UNIT
 from quorate.runtime.real.world import TlsPaths, close_world, real_world, run
 
 Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
@@ -27,7 +30,8 @@ Authority = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 def _certificate(
     name: str, key: ec.EllipticCurvePrivateKey, issuer: Authority | None
 ) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    unit = x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, NODE_UNIT)
+    subject = x509.Name([unit, x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -77,10 +81,12 @@ def served(root: Path, tls: TlsPaths | None, scenario: Scenario) -> None:
     run(main)
 
 
-async def echo(root: Path, tls: TlsPaths | None, address: Address) -> object:
+async def echo(
+    root: Path, tls: TlsPaths | None, address: Address, identity: Identity = CLIENT
+) -> object:
     """What one call of a client with ``tls`` gives."""
     world = real_world(root / "client", tls=tls)
-    client = RpcClient(world, CLIENT)
+    client = RpcClient(world, identity)
     try:
         reply = await client.call(address, Echo(1), timeout_ms=10_000)
         _, payload = await client.call_bulk(address, Fetch(3_000_000), timeout_ms=10_000)
@@ -100,6 +106,47 @@ def test_machines_of_one_authority_talk(tmp_path: Path) -> None:
         assert await echo(tmp_path, here, address) == Echoed(1, "value")
 
     served(tmp_path, there, scenario)
+
+
+def issued(root: Path, name: str, *, is_node: bool) -> TlsPaths:
+    """Files of a machine or user, as ``quorate ca issue`` makes them."""
+    if not (root / "ca").exists():
+        create_authority(root / "ca")
+    made = issue(root / "ca", name, is_node=is_node)
+    paths = TlsPaths(root / f"{name}.ca", root / f"{name}.cert", root / f"{name}.key")
+    for path, text in zip(
+        (paths.ca, paths.cert, paths.key), (made.ca, made.cert, made.key), strict=True
+    ):
+        path.write_text(text)
+    return paths
+
+
+@pytest.mark.parametrize("role", ["raft", "chunkserver", "worker", "supervisor"])
+def test_a_user_s_certificate_speaks_as_no_process_of_a_node(role: str, tmp_path: Path) -> None:
+    node, user = issued(tmp_path, "n1", is_node=True), issued(tmp_path, "ann", is_node=False)
+
+    async def scenario(service: Service, address: Address) -> None:
+        liar = Identity(CLUSTER, NodeId(2), role)
+        with pytest.raises(BadConfiguration, match=r"'ann' is no machine's.*ca issue NAME --node"):
+            await echo(tmp_path, user, address, liar)
+        assert service.echoed == 0
+        honest = Identity(CLUSTER, NodeId(0), "client", certified="somebody else")
+        assert await echo(tmp_path, user, address, honest) == Echoed(1, "value")
+        assert service.calls[-1].peer.certified == "ann"
+        assert await echo(tmp_path, node, address, liar) == Echoed(1, "value")
+        assert service.calls[-1].peer.certified == "n1"
+
+    served(tmp_path, node, scenario)
+
+
+def test_a_user_s_certificate_answers_as_no_node(tmp_path: Path) -> None:
+    node, user = issued(tmp_path, "n1", is_node=True), issued(tmp_path, "ann", is_node=False)
+
+    async def scenario(service: Service, address: Address) -> None:
+        with pytest.raises(BadConfiguration, match="'ann' is no machine's"):
+            await echo(tmp_path, node, address)
+
+    served(tmp_path, user, scenario)
 
 
 @pytest.mark.parametrize("kind", ["no certificate", "another authority's certificate", "no TLS"])

@@ -1,6 +1,8 @@
 """``quorate torture`` on real processes: an honest store passes, a liar does not, nothing stays."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from local_nodes import COMMAND, PATIENCE_SECONDS, is_running, quorate
 
 from quorate.linearizability.history import Verdict
+from quorate.simulator.timeline.events import Event
 from quorate.torture import disks
 from quorate.torture.hosts import Namespaces, no_namespaces
 from quorate.torture.registers import RegistersTarget
@@ -25,8 +29,16 @@ LIAR = Path(__file__).resolve().parents[1] / "lying_node.py"
 def tortured(
     folder: Path, target: RegistersTarget, kinds: Sequence[str], seconds: float, seed: int
 ) -> Report:
-    settings = Settings(seconds / 60, 3, 6, seed, "transport", kinds, folder)
+    page = folder / "timeline.html"
+    settings = Settings(seconds / 60, 3, 6, seed, "transport", kinds, folder, page)
     return torture(settings, target, lambda line: None)
+
+
+def events_of(folder: Path) -> list[Event]:
+    """What the page of the run holds."""
+    text = (folder / "timeline.html").read_text()
+    [run] = re.findall(r'<script type="application/json" id="run">(.*?)</script>', text, re.S)
+    return msgspec.convert(json.loads(run)["events"], list[Event])
 
 
 def test_an_honest_store_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,6 +51,16 @@ def test_an_honest_store_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert report.ok > 100 and "our own transport" in report.partitions
     [check] = [line for line in report.checks() if "kv" in line]
     assert quorate(*check.split()[1:]).returncode == 0
+    events = events_of(tmp_path)
+    assert len([e for e in events if e.kind == "fault"]) == sum(report.faults.values())
+    leaders = [(e.node, e.term) for e in events if e.kind == "role" and " leader " in e.text]
+    assert leaders and len({term for _, term in leaders}) == len(leaders)
+    arrived = {e.arrow for e in events if e.kind == "delivered"} - {0}
+    assert arrived and arrived <= {e.arrow for e in events if e.kind == "sent"}
+    ended = [e for e in events if e.kind == "returned"]
+    assert {event.node for event in ended} == {"changes", "reads"}
+    assert sum(int(e.text.split()[0]) for e in ended if " ok" in e.text) == report.ok
+    assert not any(event.kind == "broken" for event in events)
 
 
 def test_a_store_that_acknowledges_before_its_log_does_is_caught(tmp_path: Path) -> None:
@@ -48,6 +70,7 @@ def test_a_store_that_acknowledges_before_its_log_does_is_caught(tmp_path: Path)
     assert report.verdict is Verdict.ILLEGAL and report.exit_code == 1, report.lines()
     assert report.verdicts["kv"].startswith("Illegal") or report.findings
     assert report.verdicts["register"] == "Ok"
+    assert "broken" in {event.kind for event in events_of(tmp_path)}
 
 
 @contextmanager

@@ -2,15 +2,15 @@
 
 import pytest
 
-from quorate.base.errors import CorruptData, QuorateError
+from quorate.base.errors import QuorateError, ReplicaDamaged
 from quorate.base.ids import GroupId, ReplicaId
 from quorate.raft.client import GroupClient
 from quorate.raft.core.settings import Timing
-from quorate.raft.digests import KEPT, Comparison, Digests, Verdict
+from quorate.raft.digests import KEPT, Digests, Verdict
 from quorate.runtime.ports import World
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import RaftCluster
-from quorate.simulator.workloads.registers import Registers, Write
+from quorate.simulator.workloads.registers import Read, Registers, Write
 
 GROUP = GroupId(1)
 VOTERS = (ReplicaId(1), ReplicaId(2), ReplicaId(3))
@@ -73,13 +73,40 @@ def _a_liar(simulation: Simulation, leads: bool) -> tuple[RaftCluster, str]:
     return cluster, name
 
 
-def test_planted_a_digest_that_is_ignored_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Comparison, "diverged", lambda self, notice: None)
+def _liar_led(simulation: Simulation) -> tuple[RaftCluster, str, list[str]]:
+    """The liar has every chance to lead, until it ends or clients have read what nobody wrote; what
+    they read."""
+    cluster, name = _a_liar(simulation, leads=False)
+    seen: list[str] = []
+
+    async def read(world: World, clients: list[GroupClient]) -> None:
+        while True:
+            try:
+                found = await clients[0].query(Read("nobody wrote this"), timeout_ms=1_000)
+            except QuorateError:
+                continue
+            if found is not None:
+                seen.append(found)
+            await world.clock.sleep(100)
+
+    cluster.start_client("c2", read)
+    for _ in range(60):
+        if not cluster.is_up(name) or seen:
+            break
+        if cluster.leader(GROUP) != name:
+            cluster.transfer(GROUP)
+        simulation.run_for(500)
+    return cluster, name, seen
+
+
+def test_planted_where_digests_are_ignored_clients_read_what_nobody_wrote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Digests, "verdict", lambda *_: Verdict.EQUAL)
     with Simulation(3) as simulation:
-        cluster, name = _a_liar(simulation, leads=False)
-        [process] = cluster.processes(name)
-        with pytest.raises(TimeoutError):
-            simulation.run_until(lambda: not process.alive, 60_000)
+        cluster, name, seen = _liar_led(simulation)
+        assert cluster.is_up(name)
+        assert seen[0] == "1"
 
 
 @pytest.mark.parametrize("leads", [True, False], ids=["the leader", "a follower"])
@@ -88,11 +115,11 @@ def test_a_replica_whose_memory_lied_ends_and_does_not_start_again(leads: bool) 
         cluster, name = _a_liar(simulation, leads)
         [process] = cluster.processes(name)
         simulation.run_until(lambda: not process.alive, 60_000)
-        assert isinstance(process.error, CorruptData)
+        assert isinstance(process.error, ReplicaDamaged)
         others = [other for other in cluster.names if other != name]
         assert all(cluster.is_up(other) for other in others)
         cluster.start(name)
         simulation.run_for(1_000)
         [again] = cluster.processes(name)
-        assert isinstance(again.error, CorruptData)
-        assert "new disk" in str(again.error)
+        assert isinstance(again.error, ReplicaDamaged)
+        assert "rebuilt from the others" in str(again.error)

@@ -17,11 +17,12 @@ from quorate.base.errors import (
     Unavailable,
 )
 from quorate.base.ids import Address, NodeId
-from quorate.gfs import server, writer
+from quorate.gfs import master, server, writer
 from quorate.gfs.client import FileSystem
 from quorate.gfs.core import chunks
 from quorate.gfs.messages import FileStatus, Heartbeat
 from quorate.runtime.simulated.world import Simulation
+from quorate.simulator.cluster import node_id
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -340,6 +341,33 @@ def test_a_new_leader_knows_where_the_chunks_are(cluster: GfsCluster) -> None:
     cluster.simulation.run_for(3_000)
     cluster.kill_raft(str(cluster.leader()))
     assert cluster.run(lambda fs: fs.read("/a")) == DATA
+
+
+def test_what_a_machine_takes_with_it_is_counted_over_all_pages(
+    cluster: GfsCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(master, "FILES_COUNTED", 2)
+
+    async def write(fs: FileSystem) -> None:
+        for number in range(5):
+            await put(fs, f"/d/{number}", DATA)
+        await fs.mkdir("/d-")
+
+    async def count(fs: FileSystem) -> tuple[tuple[int, ...], list[str]]:
+        copies = await fs.copies_without([node_id("n3")])
+        return (copies.fewer, copies.single, copies.last), copies.files
+
+    cluster.run(write, chunk_bytes=CHUNK)
+    assert cluster.run(count) == ((15, 0, 0), [])
+    cluster.kill_chunkserver("n1")
+    cluster.simulation.run_for(5_000)
+    assert cluster.run(count) == ((15, 15, 0), [])
+    cluster.kill_chunkserver("n2")
+    cluster.simulation.run_for(5_000)
+    assert cluster.run(count) == ((0, 0, 15), ["/d/0", "/d/1", "/d/2"])
+    cluster.kill_chunkserver("n3")
+    cluster.simulation.run_for(5_000)
+    assert cluster.run(count)[0] == (0, 0, 15)  # a silent machine may have what nobody else has
 
 
 def test_a_writer_goes_on_when_the_leader_dies(cluster: GfsCluster) -> None:

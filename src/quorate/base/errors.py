@@ -138,6 +138,19 @@ class CorruptData(QuorateError):
     exit_code = 10
 
 
+class ReplicaDamaged(CorruptData):
+    """What a replica promised, or has become, is not on its own disk any more.
+
+    It takes no part as long as that is so; node/rebuilding.py has it rebuilt from its peers.
+    """
+
+    code = "replica_damaged"
+    ADVICE: ClassVar[str] = (
+        "the replicas here take no part until they have been rebuilt from the others, which this"
+        " node sees to by itself as soon as those can decide without it"
+    )
+
+
 class DiskFull(QuorateError):
     """No space is left for a write."""
 

@@ -19,6 +19,15 @@ ReplicaId = NewType("ReplicaId", int)
 GroupId = NewType("GroupId", int)
 """A Raft group."""
 
+REPLICAS_PER_GROUP = 1 << 32
+"""The id of a machine's replica of a group is ``group * REPLICAS_PER_GROUP + node``."""
+
+
+def node_of(replica: ReplicaId) -> NodeId:
+    """The machine that holds ``replica``."""
+    return NodeId(replica % REPLICAS_PER_GROUP)
+
+
 Address = NewType("Address", str)
 """``host:port`` of one listening process (in the simulated world: ``node:role``)."""
 

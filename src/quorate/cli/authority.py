@@ -10,7 +10,7 @@ import typer
 
 from quorate.base.errors import AlreadyExists
 from quorate.cli.output import print_line
-from quorate.node.private_file import PRIVATE, PUBLIC, make_file
+from quorate.node.private_file import PRIVATE, PUBLIC, make_file, make_folder
 
 MAX_DAYS = 3650
 
@@ -36,6 +36,9 @@ def issue(
     name: Annotated[str, typer.Argument(help="Of the machine or user.")],
     ca: Annotated[Path, typer.Option("--ca", metavar="DIR", help="What 'ca init' made.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the files go.")],
+    is_node: Annotated[
+        bool, typer.Option("--node", help="For a machine of the cluster; without it, for a user.")
+    ] = False,
     days: Annotated[
         int, typer.Option(min=1, max=MAX_DAYS, help="How long it lasts; no longer than the CA.")
     ] = MAX_DAYS,
@@ -43,11 +46,11 @@ def issue(
     """Sign a certificate: writes NAME.pem and NAME.key, which is secret, and ca.pem beside them."""
     from quorate.node.authority import issue as issue_certificate
 
-    issued = issue_certificate(ca, name, days)
+    issued = issue_certificate(ca, name, days, is_node=is_node)
     for file in (out / f"{name}.pem", out / f"{name}.key"):
         if file.exists():
             raise AlreadyExists(f"{file} is there already, and is not overwritten.")
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     make_file(out / f"{name}.key", issued.key.encode(), PRIVATE)
     make_file(out / f"{name}.pem", issued.cert.encode(), PUBLIC)
     if not (out / "ca.pem").exists():

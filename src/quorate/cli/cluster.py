@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 
 from quorate.base.errors import BadConfiguration, BadInput
-from quorate.base.ids import GROUP_NAMES, Address, GroupId, ReplicaId
+from quorate.base.ids import GROUP_NAMES, Address, GroupId, NodeId, ReplicaId
 from quorate.cli.connection import Cluster, with_cluster
 from quorate.cli.output import JsonOption, print_json, print_line, print_note, print_table
+from quorate.gfs.messages import Copies
 from quorate.library.connection import DESCRIBE_MS
 from quorate.node.config import NAME_RULE
 from quorate.node.identity import node_of
@@ -35,6 +36,9 @@ from quorate.runtime.real.network import is_loopback, split_address
 TimeoutOption = Annotated[float, typer.Option(min=1, help="Seconds for the whole change.")]
 Name = Annotated[str, typer.Argument(help="Of the machine.")]
 Door = Annotated[str, typer.Argument(metavar="HOST:PORT", help="Its address 'rpc'.")]
+LoseFilesOption = Annotated[
+    bool, typer.Option("--lose-files", help="Even if nobody else has some chunks of files.")
+]
 
 TIMEOUT_S = 120.0
 UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -129,15 +133,65 @@ async def add(
 
 @app.command("remove")
 @with_cluster
-async def remove(cluster: Cluster, name: Name, timeout: TimeoutOption = TIMEOUT_S) -> None:
+async def remove(
+    cluster: Cluster,
+    name: Name,
+    lose_files: LoseFilesOption = False,
+    timeout: TimeoutOption = TIMEOUT_S,
+) -> None:
     """Remove a machine from all groups; the leader, too, which then hands over."""
     changes = _changes(cluster, timeout)
-    machine = named(await changes.machines(), name)
-    await changes.all_groups(without(machine.node), f"{name} belongs to it no more")
-    held = [server for server in await cluster.chunkservers() if server.node == machine.node]
-    chunks = sum(server.chunks for server in held if server.live)
-    what = f"; the {chunks} chunks of files on it are served until then" if chunks else ""
+    machines = await changes.machines()
+    named(machines, name)
+    nodes = [machine.node for machine in machines if machine.name == name]
+    await _look_at_files(cluster, name, nodes, lose_files)
+    for node in nodes:  # two while it is being rebuilt under another id
+        await changes.all_groups(without(node), f"{name} belongs to it no more")
+    await _say_whether_it_may_be_stopped(cluster, name, nodes)
+
+
+async def _look_at_files(
+    cluster: Cluster, name: str, nodes: list[NodeId], lose_files: bool
+) -> None:
+    """Say what the machine's going means for files; refuse it if it would be the end of some."""
+    copies = await cluster.files.copies_without(nodes)
+    if copies.last and not lose_files:
+        raise BadInput(
+            f"{_only_there(name, copies)}, and all of it would be lost with that machine: store"
+            " these files again while it runs ('quorate fs get', then 'quorate fs put' under"
+            " another name), or give them up with --lose-files; nothing was changed."
+        )
+    if copies.fewer:
+        print_line(
+            f"without {name} there is one copy less of {_fewer(copies)}; no new ones are made yet"
+        )
+
+
+async def _say_whether_it_may_be_stopped(cluster: Cluster, name: str, nodes: list[NodeId]) -> None:
+    """Of a machine that belongs to no group any more."""
+    copies = await cluster.files.copies_without(nodes)
+    if copies.last:
+        print_line(f"{_only_there(name, copies)}: it must not be stopped while these are wanted")
+        return
+    what = f"; then there is one copy less of {_fewer(copies)}" if copies.fewer else ""
     print_line(f"{name} may be stopped now{what}")
+
+
+def _only_there(name: str, copies: Copies) -> str:
+    more = ", ..." if copies.last > len(copies.files) else ""
+    return (
+        f"no machine that answers but, at most, {name} has {_chunks(copies.last)}"
+        f" ({', '.join(copies.files)}{more})"
+    )
+
+
+def _fewer(copies: Copies) -> str:
+    only = f", and of {copies.single} of them only one is left" if copies.single else ""
+    return f"{_chunks(copies.fewer)}{only}"
+
+
+def _chunks(number: int) -> str:
+    return f"{number} chunk{'s' if number != 1 else ''} of files"
 
 
 @app.command("replace")
@@ -147,15 +201,21 @@ async def replace(
     old: Annotated[str, typer.Argument(help="The machine that goes.")],
     new: Annotated[str, typer.Argument(help="The one that comes.")],
     address: Door,
+    lose_files: LoseFilesOption = False,
     timeout: TimeoutOption = TIMEOUT_S,
 ) -> None:
     """Put a machine that runs in the place of another, in one change of each group."""
     machine = await _machine_at(cluster, new, address)
     changes = _changes(cluster, timeout)
     machines = await changes.machines()
-    if any(known.name == old for known in machines) or machine not in machines:
-        await changes.replace(named(machines, old), machine)
-    print_line(f"{new} has taken the place of {old}, which may be stopped now")
+    if all(known.name != old for known in machines) and machine in machines:
+        print_line(f"{new} has taken the place of {old}")  # by an earlier command
+        return
+    leaving = named(machines, old)
+    await _look_at_files(cluster, old, [leaving.node], lose_files)
+    await changes.replace(leaving, machine)
+    print_line(f"{new} has taken the place of {old}")
+    await _say_whether_it_may_be_stopped(cluster, old, [leaving.node])
 
 
 @app.command("address")
@@ -217,9 +277,12 @@ async def token(
         )
     pem = ("", "", "")
     if ca is not None:
-        from quorate.node.authority import issue  # 0.2 s that other commands need not wait
+        from quorate.node.authority import issue, require_same  # 0.2 s, not for other commands
 
-        issued = issue(ca, name)
+        if cluster.tls is None:
+            raise BadInput("this cluster speaks no TLS, and takes no certificate: leave --ca out.")
+        require_same(ca, cluster.tls.ca)
+        issued = issue(ca, name, is_node=True)
         pem = (issued.ca, issued.cert, issued.key)
     made = JoinToken(
         VERSION,

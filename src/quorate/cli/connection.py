@@ -58,9 +58,13 @@ TlsKey = Annotated[
 class Cluster:
     """A cluster that answered: its machines and the clients of its services."""
 
-    def __init__(self, world: World, rpc: RpcClient, seen: NodeDescription) -> None:
+    def __init__(
+        self, world: World, rpc: RpcClient, seen: NodeDescription, tls: TlsPaths | None
+    ) -> None:
         self.world = world
         self.rpc = rpc
+        self.tls = tls
+        """By which it was recognised, if it speaks TLS."""
         self.id: ClusterId = seen.cluster
         self.nodes: list[NodeEntry] = seen.nodes
         self.founders: list[NodeEntry] = seen.founders
@@ -140,7 +144,7 @@ def with_cluster(
             rpc = RpcClient(world, Identity(ClusterId(""), NodeId(0), "client"))
             try:
                 seen = await find_cluster(rpc, seeds, with_tls=tls is not None)
-                await function(Cluster(world, rpc, seen), *arguments, **options)
+                await function(Cluster(world, rpc, seen, tls), *arguments, **options)
             finally:
                 await rpc.close()
 

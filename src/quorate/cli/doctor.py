@@ -20,6 +20,7 @@ from quorate.node.doctor.asking import ask_all
 from quorate.node.doctor.diagnosis import diagnose, verdict
 from quorate.node.doctor.facts import Facts, Finding
 from quorate.node.doctor.local import look_here
+from quorate.node.known import known_in
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.runtime.ports import World
@@ -66,7 +67,12 @@ def doctor(
 
 
 def _known(config: NodeConfig | None) -> list[tuple[str, Address]]:
-    return [(node.name, Address(node.rpc)) for node in config.nodes] if config else []
+    """The machines that the configuration names, and those that its machine knew last."""
+    if config is None:
+        return []
+    named = [(node.name, Address(node.rpc)) for node in config.nodes]
+    known = [(entry.name, entry.rpc) for entry in known_in(config.data_path).machines]
+    return list(dict.fromkeys((*named, *known)))
 
 
 def _here(config: NodeConfig, config_file: Path) -> list[Finding]:
@@ -105,7 +111,8 @@ def _show(facts: Facts, findings: list[Finding]) -> None:
         print_line("")
         about = f"{', '.join(finding.groups)}: " if finding.groups else ""
         since = f"  (For {_age(finding.since_s)}.)" if finding.since_s is not None else ""
-        print_line(f"[{finding.severity.name.lower()}] {about}{finding.sentence}{since}")
+        behind = f"  ({'; '.join(finding.behind)}.)" if finding.behind else ""
+        print_line(f"[{finding.severity.name.lower()}] {about}{finding.sentence}{since}{behind}")
         for head, words in (("Safe to do next", finding.do), ("Do not", finding.do_not)):
             if words:
                 print_line(f"  {head}: {'as above.' if words in said else words}")

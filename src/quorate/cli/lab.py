@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quorate.base.errors import BadInput
-from quorate.cli.output import JsonOption, print_json, print_line
+from quorate.cli.output import JsonOption, can_write, print_json, print_line, print_note
 
 if TYPE_CHECKING:
     from quorate.simulator.lab.command import Failure, Outcome
@@ -36,6 +36,14 @@ def raft(
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Of each test.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="This one alone.")] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(
+            "--timeline",
+            metavar="FILE",
+            help="Draw the first failure here; default: CORE-TEST-SEED.html.",
+        ),
+    ] = None,
     new: Annotated[
         Path | None, typer.Option("--new", metavar="FILE", help="Write a core to begin with.")
     ] = None,
@@ -50,6 +58,8 @@ def raft(
         return
     if core is None:
         raise BadInput("Name a core with --core FILE, or begin one with --new FILE.")
+    if timeline is not None and not can_write(timeline):  # now, not after the run
+        raise BadInput(f"No timeline can be written to {timeline}: name a file with --timeline.")
     tests = command.lab_tests(test)
     outcomes: list[Outcome] = []
 
@@ -62,16 +72,17 @@ def raft(
     if not as_json:
         print_line(_ROW.format("part", "test (seeds)", "demands", "bound", "figure", "", "seconds"))
     failure = command.run_tests(loaded, tests, seeds, seed, each)
+    drawn = None if failure is None else _draw(failure, timeline or failure.default_file)
     if as_json:
         print_json(
             {
                 "core": core,
                 "tests": [outcome.as_json() for outcome in outcomes],
-                "failure": None if failure is None else failure._asdict(),
+                "failure": None if failure is None else failure.as_json(drawn),
             }
         )
     else:
-        _sum_up(outcomes, failure)
+        _sum_up(outcomes, failure, drawn)
     raise typer.Exit(0 if failure is None else 1)
 
 
@@ -87,7 +98,17 @@ def _show(outcome: "Outcome") -> None:
         part, title, last = "", "", ["", ""]
 
 
-def _sum_up(outcomes: "list[Outcome]", failure: "Failure | None") -> None:
+def _draw(failure: "Failure", file: Path) -> Path | None:
+    """The page; a verdict without one is a verdict all the same."""
+    try:
+        failure.draw(file)
+    except OSError as error:
+        print_note(f"No timeline: {file} cannot be written: {error.strerror}.")
+        return None
+    return file
+
+
+def _sum_up(outcomes: "list[Outcome]", failure: "Failure | None", drawn: Path | None) -> None:
     failed = sum(1 for outcome in outcomes if outcome.failure is not None)
     print_line(f"\n{len(outcomes) - failed} of {len(outcomes)} tests pass.")
     if failure is None:
@@ -96,12 +117,13 @@ def _sum_up(outcomes: "list[Outcome]", failure: "Failure | None") -> None:
         f"\nThe first failure: {failure.test}, seed {failure.seed}\n"
         f"  the test:   {failure.promise}\n"
         f"  not kept:   {failure.broken}\n"
-        f"  replay:     {failure.replay}\n"
+        f"  replay:     {failure.replay}"
     )
+    if drawn is not None:
+        print_line(f"  timeline:   {drawn}; open it in a browser")
     if not failure.repeats:
         print_line(
-            "A second run with this seed went another way: the core is not a function of its\n"
-            "seed.  Take chance from host.random and time from host.now_ms(), and do not iterate\n"
-            "over sets.\n"
+            "\nA second run with this seed went another way: the core is not a function of its\n"
+            "seed.  Take chance from host.random and time from host.now_ms(), do not iterate over\n"
+            "sets, and let timeline() change nothing.  The page shows the second run."
         )
-    print_line(failure.picture)

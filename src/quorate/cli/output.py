@@ -4,8 +4,10 @@ Progress goes to standard error, and only to a terminal, so that a pipe carries 
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Annotated
 
@@ -52,6 +54,12 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print_line("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def can_write(file: Path) -> bool:
+    """Whether a file can be made there, or be replaced."""
+    place = file if file.exists() else file.absolute().parent
+    return not file.is_dir() and os.access(place, os.W_OK)
 
 
 class Progress:

@@ -12,7 +12,7 @@ import typer
 
 from quorate.base.errors import BadConfiguration, BadInput
 from quorate.base.ids import GROUP_NAMES
-from quorate.cli.output import JsonOption, print_json, print_line
+from quorate.cli.output import JsonOption, print_json, print_line, print_note
 from quorate.cli.up import ConfigFile
 from quorate.node.config import NodeConfig, load
 from quorate.node.identity import NodeIdentity, require_identity
@@ -50,7 +50,7 @@ def recover(
             f"{settings.name} runs: recovery is for nodes that do not; stop it, and make sure that"
             " the lost ones do not come back."
         )
-    here = read_survivor(settings, identity)
+    here = read_survivor(settings, identity, print_note)
     if report:
         print_line(msgspec.json.encode(here).decode())
         return

@@ -8,10 +8,11 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from quorate.base.ids import GROUP_NAMES
+from quorate.base.ids import GROUP_NAMES, GroupId
 from quorate.cli.connection import Cluster, with_cluster
 from quorate.cli.output import JsonOption, print_json, print_line, print_table
 from quorate.kv.core.commands import Statistics
+from quorate.node.identity import node_of
 from quorate.node.messages import NodeDescription
 from quorate.raft.messages import GroupStatus
 
@@ -40,6 +41,7 @@ async def _ask(cluster: Cluster) -> dict[str, Any]:
             }
             for entry in cluster.nodes
         ],
+        "groups": [_members(group, list(descriptions.values())) for group in sorted(GROUP_NAMES)],
         "chunkservers": [
             {
                 "name": server.name,
@@ -59,6 +61,18 @@ async def _ask(cluster: Cluster) -> dict[str, Any]:
             }
             for worker in await cluster.workers()
         ],
+    }
+
+
+def _members(group: GroupId, nodes: list[NodeDescription]) -> dict[str, Any]:
+    """Whose votes count, as the replica with the newest log says; machines by their ids."""
+    seen = [status for node in nodes for status in node.groups if status.group == group]
+    newest = max(seen, key=lambda status: (status.last_term, status.last_index), default=None)
+    now = newest.configuration if newest is not None else None
+    return {
+        "group": GROUP_NAMES[group],
+        "voters": [node_of(voter) for voter in now.voters] if now is not None else [],
+        "old_voters": [node_of(voter) for voter in now.old_voters] if now is not None else [],
     }
 
 
@@ -118,13 +132,22 @@ def _troubles(found: dict[str, Any]) -> list[str]:
     nodes = found["nodes"]
     replicas = [group for node in nodes for group in node["groups"]]
     leading = {group["group"] for group in replicas if group["role"] == "leader"}
-    answering = sum(node["answers"] for node in nodes)
-    return [
-        f"{name} has no leader: {answering} of {len(nodes)} nodes answer, a majority is"
-        f" {len(nodes) // 2 + 1}"
-        for name in sorted(GROUP_NAMES.values())
-        if name not in leading
-    ]
+    answering = {node["id"] for node in nodes if node["answers"]}
+    troubles = []
+    for group in found["groups"]:
+        if group["group"] not in leading:
+            sets = [(" new", group["voters"]), (" old", group["old_voters"])]
+            if not group["old_voters"]:  # no change is under way
+                sets = [("", group["voters"])]
+            counts = [
+                f"{len(answering.intersection(voters))} of {len(voters)}{kind} voters answer, a"
+                f" majority is {len(voters) // 2 + 1}"
+                for kind, voters in sets
+                if voters
+            ]
+            why = "; ".join(counts) or "nobody who answers knows its voters"
+            troubles.append(f"{group['group']} has no leader: {why}")
+    return sorted(troubles)
 
 
 Shown = tuple[Sequence[str], list[tuple[str, ...]]]

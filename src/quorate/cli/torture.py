@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from quorate.base.errors import NotJudged
-from quorate.cli.output import JsonOption, print_json, print_line, print_note
+from quorate.cli.output import JsonOption, can_write, print_json, print_line, print_note
 
 
 def torture(
@@ -30,6 +30,10 @@ def torture(
     ] = "auto",
     directory: Annotated[
         Path | None, typer.Option("--dir", metavar="DIR", help="Where logs and histories stay.")
+    ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also draw the run: one HTML file that needs no server."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,11 +56,17 @@ def torture(
         raise NotJudged("It takes 3 to 9 --nodes and 1 to 64 --clients.")
     if directory is not None and directory.exists() and any(directory.iterdir()):
         raise NotJudged(f"{directory} is not empty: name a new directory with --dir.")
+    if timeline is not None and not can_write(timeline):  # now, not after the run
+        raise NotJudged(f"No timeline can be written to {timeline}: name a file with --timeline.")
     folder = directory or Path(tempfile.mkdtemp(prefix="quorate-torture-"))
     drawn = secrets.randbelow(1_000_000) if seed is None else seed
-    settings = Settings(minutes, nodes, clients, drawn, partitions, kinds, folder.absolute())
+    settings = Settings(
+        minutes, nodes, clients, drawn, partitions, kinds, folder.absolute(), timeline
+    )
     print_note(f"seed {drawn}; logs and histories in {settings.folder}")
     report = run_torture(settings, RegistersTarget(), print_note)
+    if timeline is not None:
+        print_note(f"timeline: {timeline}; open it in a browser")
     if as_json:
         print_json(report.as_json())
     else:

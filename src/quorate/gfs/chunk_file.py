@@ -42,6 +42,12 @@ class ChunkOwner:
     cluster: ClusterId
     node: NodeId
     name: str
+    earlier: tuple[NodeId, ...] = ()
+    """Ids that the same machine had: what it stored then is its own."""
+
+    def is_same(self, cluster: str, node: int) -> bool:
+        """Whether ``node`` of ``cluster`` is this machine, or was."""
+        return cluster == self.cluster and (node == self.node or node in self.earlier)
 
 
 @dataclass(slots=True, frozen=True)
@@ -85,7 +91,7 @@ def read_head(file: File, owner: ChunkOwner, handle: int) -> ChunkHead:
     if version != FORMAT:
         raise CorruptData(f"{where} has format {version}; this build reads {FORMAT}")
     cluster, node, found, chunk_version, length, offset, table_crc = rest
-    if cluster.rstrip(b"\0") != owner.cluster.encode() or node != owner.node:
+    if not owner.is_same(cluster.rstrip(b"\0").decode(errors="replace"), node):
         raise CorruptData(f"{where} was written by another cluster or machine: it is not used")
     if found != handle or chunk_version != CHUNK_VERSION:
         raise CorruptData(f"{where} holds chunk {found:016x}, version {chunk_version}")

@@ -20,7 +20,16 @@ from quorate.gfs.core.commands import (
 )
 from quorate.gfs.core.paths import Parts, join, split
 from quorate.gfs.glob import literal_prefix, matches, name_matches
-from quorate.gfs.messages import FileStatus, ListFiles, ListServers, ServerStatus, StatFile
+from quorate.gfs.messages import (
+    MAX_NAMED,
+    Copies,
+    CountCopies,
+    FileStatus,
+    ListFiles,
+    ListServers,
+    ServerStatus,
+    StatFile,
+)
 from quorate.gfs.pool import ChunkPool
 from quorate.gfs.reader import FileReader
 from quorate.gfs.writer import FileWriter
@@ -196,3 +205,17 @@ class FileSystem:
         """The chunkservers, as some master sees them."""
         reply = await self._group.call_leader(ListServers(), timeout_ms=self._timeout_ms)
         return reply.servers
+
+    async def copies_without(self, nodes: Sequence[NodeId]) -> Copies:
+        """What the chunks of all files would be without a machine, given by its ids."""
+        total = Copies(0, 0, 0, [], "", True)
+        while total.more:
+            request = CountCopies(list(nodes), total.after)
+            page = await self._group.call_leader(request, timeout_ms=self._timeout_ms)
+            total.fewer += page.fewer
+            total.single += page.single
+            total.last += page.last
+            total.files = (total.files + page.files)[:MAX_NAMED]
+            total.more = page.more and page.after != total.after  # or there would be no end
+            total.after = page.after
+        return total

@@ -15,8 +15,12 @@ from quorate.gfs.core.commands import AllocateChunks, Entry, List, Locate, Stat
 from quorate.gfs.core.namespace import Namespace
 from quorate.gfs.core.registry import KnownServer, Registry, Report
 from quorate.gfs.messages import (
+    MAX_IDS,
+    MAX_NAMED,
     MAX_PLACED,
     REPLICAS_WANTED,
+    Copies,
+    CountCopies,
     FilePage,
     FileStatus,
     Heartbeat,
@@ -40,6 +44,8 @@ from quorate.runtime.ports import World
 
 MIN_REPLICAS = 2
 """A file is not closed on fewer, unless the cluster has fewer machines."""
+FILES_COUNTED = 200
+"""In one page of ``CountCopies``, so that a turn stays short."""
 
 
 def _server(known: KnownServer) -> Server:
@@ -69,6 +75,7 @@ class Master:
             LocateFile: self._locate,
             StatFile: self._stat,
             ListFiles: self._list,
+            CountCopies: self._count_copies,
         }
 
     def _heartbeat(self, beat: Heartbeat, call: Call) -> HeartbeatReply:
@@ -153,6 +160,30 @@ class Master:
         page = await self._group.query(query, timeout_ms=call.remaining_ms)
         now_ms = self._world.clock.monotonic_ms()
         return FilePage([self._status(entry, now_ms) for entry in page.entries], page.more)
+
+    async def _count_copies(self, request: CountCopies, call: Call) -> Copies:
+        nodes = request.nodes
+        if not 1 <= len(nodes) <= MAX_IDS:
+            raise BadInput(f"{len(nodes)} ids of a machine; name 1 to {MAX_IDS}")
+        query = List("/", request.after, FILES_COUNTED, recursive=True)
+        page = await self._group.query(query, timeout_ms=call.remaining_ms)
+        after = page.entries[-1].path if page.entries else ""
+        copies = Copies(0, 0, 0, [], after, page.more)
+        registry, now_ms = self._registry, self._world.clock.monotonic_ms()
+        staying = self._names().keys() - set(nodes)  # who has left may be stopped at any time
+        silent = not any(registry.is_live(node, now_ms) for node in nodes)
+        for entry in page.entries:
+            last = copies.last
+            for handle in entry.handles:
+                live = [server.node for server in registry.live(handle, now_ms)]
+                others = [node for node in live if node in staying]
+                there = any(registry.has(node, handle) for node in nodes)
+                copies.fewer += there and bool(others)
+                copies.single += there and len(others) == 1
+                copies.last += not others and (there or silent)
+            if copies.last > last and len(copies.files) < MAX_NAMED:
+                copies.files.append(entry.path)
+        return copies
 
     def _status(self, entry: Entry, now_ms: float) -> FileStatus:
         status = FileStatus(entry.path, entry.type, entry.size, entry.modified_ms)

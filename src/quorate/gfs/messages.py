@@ -21,6 +21,12 @@ REPLICAS_WANTED = 3
 MAX_PLACED = 64
 """Chunks in one ``PlaceChunks``."""
 
+MAX_NAMED = 3
+"""Files in one ``Copies``."""
+
+MAX_IDS = 64
+"""Of a machine, in one ``CountCopies``."""
+
 
 class FileStatus(Reply):
     """A file or folder.  ``chunks`` and the replicas are 0 for a folder."""
@@ -160,6 +166,32 @@ class ServerStatuses(Reply):
 
 class ListServers(Request[ServerStatuses], tag="gfs.list_servers.1"):
     """The chunkservers that the asked master has heard of; any node answers."""
+
+
+class Copies(Reply):
+    """What a machine's going would do to the chunks of some files; "elsewhere" is on the others
+    that belong to the cluster."""
+
+    fewer: int
+    """Chunks with a copy there, and live ones elsewhere."""
+    single: int
+    """Of these, chunks with one live copy elsewhere."""
+    last: int
+    """Chunks that are live nowhere else, and are there, or may be: a machine that is silent is
+    taken to have whatever nobody else has."""
+    files: list[str]
+    """Some that such chunks belong to."""
+    after: str
+    more: bool
+    """Ask again with ``after``: there are more files."""
+
+
+class CountCopies(Request[Copies], tag="gfs.count_copies.1"):
+    """How the chunks of all files would do without the machine ``nodes``, all its ids; a page of
+    files at a time, from the one after the path ``after`` on."""
+
+    nodes: list[NodeId]
+    after: str = ""
 
 
 class WriteChunk(Request[None], tag="gfs.write_chunk.1"):

@@ -65,7 +65,8 @@ class _Reporter:
 class Chunkserver:
     """Stores chunks on ``world.disk``; ``requests`` goes into the table of its ``RpcServer``.
 
-    ``masters`` are the doors of nodes' masters, who name the others.  Call ``open`` before the
+    ``masters`` are the doors of nodes' masters, who name the others; ``earlier`` are ids that the
+    machine had before, and stored chunks under.  Call ``open`` before the
     ``RpcServer`` starts and ``start`` with the address it listens at.
     """
 
@@ -77,10 +78,11 @@ class Chunkserver:
         node: NodeId,
         name: str,
         masters: Sequence[Address],
+        earlier: tuple[NodeId, ...] = (),
     ) -> None:
         self._world = world
         self._rpc = rpc
-        self._owner = ChunkOwner(cluster, node, name)
+        self._owner = ChunkOwner(cluster, node, name, earlier)
         self._masters = list(masters)
         self._reporters: dict[Address, _Reporter] = {}
         self._store = ChunkStore(world, self._owner, self._changed)

@@ -36,7 +36,7 @@ async def next_incarnation(world: World, owner: ChunkOwner) -> int:
     incarnation = world.clock.wall_ms()
     record = read_record(disk, RECORD_PATH, StoreRecord, f"the record of {where}")
     if record is not None:
-        if (record.cluster, record.node) != (owner.cluster, owner.node):
+        if not owner.is_same(record.cluster, record.node):
             raise BadConfiguration(
                 f"{where} belongs to node {record.node} of cluster {record.cluster}, not to node"
                 f" {owner.node} of {owner.cluster}: give this node its own directory"

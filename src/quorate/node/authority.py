@@ -1,6 +1,7 @@
 """The private certificate authority of a cluster: ``ca.pem`` and ``ca.key`` in one directory.
 
-Whoever shows a certificate that it signed is let in, as a machine or as a user, so ``ca.key`` stays
+Whoever shows a certificate that it signed is let in, as a machine or as a user, whichever the
+certificate says (rpc/handshake.py), so ``ca.key`` stays
 on one machine, best one that is no node, readable by its owner alone.  There is no revocation: a
 certificate is good until it ends.  If a key has leaked, make a new authority and new certificates.
 
@@ -19,8 +20,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from quorate.base.errors import AlreadyExists, BadConfiguration, BadInput
 from quorate.node.config import NAME_RULE
-from quorate.node.private_file import PRIVATE, PUBLIC, make_file
+from quorate.node.private_file import PRIVATE, PUBLIC, make_file, make_folder
 from quorate.raft.core.configuration import NAME
+from quorate.runtime.real.tls import NODE_UNIT, USER_UNIT
 
 DAYS = 3650
 CLOCKS_APART = datetime.timedelta(minutes=10)
@@ -55,10 +57,7 @@ def create_authority(directory: Path) -> None:
         .add_extension(_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadConfiguration(f"{directory} cannot be made: {error.strerror}.") from error
+    make_folder(directory)
     make_file(directory / KEY_FILE, _pem(key), PRIVATE)
     make_file(
         directory / CERTIFICATE_FILE,
@@ -67,9 +66,9 @@ def create_authority(directory: Path) -> None:
     )
 
 
-def issue(directory: Path, name: str, days: int = DAYS) -> Issued:
+def issue(directory: Path, name: str, days: int = DAYS, *, is_node: bool) -> Issued:
     """A certificate and its key for the machine or user ``name``, at most as long as the
-    authority's own lasts.
+    authority's own lasts.  A user's lets nobody speak as a process of a node.
 
     Raises ``BadInput`` for what is no name, ``BadConfiguration`` if ``directory`` holds no usable
     authority.
@@ -78,7 +77,13 @@ def issue(directory: Path, name: str, days: int = DAYS) -> Issued:
         raise BadInput(f"{name!r} is not a name: {NAME_RULE}.")
     ca, ca_key = _authority(directory)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    unit = NODE_UNIT if is_node else USER_UNIT
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit),
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+        ]
+    )
     both_sides = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
         _builder(subject, key.public_key(), days, ca.not_valid_after_utc)
@@ -95,6 +100,21 @@ def issue(directory: Path, name: str, days: int = DAYS) -> Issued:
     return Issued(
         ca.public_bytes(pem).decode(), certificate.public_bytes(pem).decode(), _pem(key).decode()
     )
+
+
+def require_same(directory: Path, trusted: Path) -> None:
+    """Raise ``BadConfiguration`` unless the authority in ``directory`` is in the file ``trusted``,
+    by which a cluster was recognised."""
+    own, _ = _authority(directory)
+    try:
+        known = x509.load_pem_x509_certificates(trusted.read_bytes())
+    except (OSError, ValueError) as error:
+        raise BadConfiguration(f"{trusted} cannot be read as certificates: {error}.") from error
+    if own not in known:
+        raise BadConfiguration(
+            f"the authority in {directory} is not that of this cluster, which {trusted} holds: its"
+            " certificate would let nobody in; name the folder of the cluster's own with --ca."
+        )
 
 
 def _authority(directory: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:

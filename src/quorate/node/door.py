@@ -5,13 +5,14 @@
     GET /metrics   figures, for Prometheus
     GET /health    200 while the supervisor runs
     GET /ready     200 if each replica here can answer a read, else 503 and a sentence for each
-                   that cannot
+                   that cannot; a cloned node is named with either
 
 The door belongs to the supervisor: it outlives the processes, so it is there to say that one of
 them is down, and what somebody asks of it costs the replicas no more than one call.  Off loopback
 it speaks mutual TLS or is refused, like every door (``runtime/real/network.py``).
 """
 
+import asyncio
 import os
 from collections.abc import Callable, Mapping
 
@@ -47,14 +48,18 @@ class Door:
         machine: NodeIdentity,
         pids: Callable[[], Mapping[str, int]],
         starts_again: Mapping[str, int],
+        is_damaged: Callable[[], bool],
     ) -> None:
-        """``pids`` gives the processes that run now, by role; ``starts_again`` counts, by role."""
+        """``pids`` gives the processes that run now, by role; ``starts_again`` counts, by role;
+        ``is_damaged`` says whether the replicas here are to be rebuilt."""
         self._world = world
         self._config = config
         self._pids = pids
         self._starts_again = starts_again
+        self._is_damaged = is_damaged
         self._rpc = RpcClient(world, Identity(machine.cluster, machine.node, "supervisor"))
         self._loop_lag_ms = Histogram.of_durations()
+        self._watch: asyncio.Task[None] | None = None
         pages = {"/metrics": self._metrics, "/health": self._health, "/ready": self._ready}
         self._server = HttpServer(pages, world.trace)
 
@@ -63,10 +68,13 @@ class Door:
         paths = self._config.tls_paths
         tls = tls_contexts(paths) if paths is not None else None
         await self._server.start(Address(self._config.addresses.metrics), tls)
-        self._world.spawn(watch_loop(self._world.clock, self._loop_lag_ms), "loop lag")
+        watch = watch_loop(self._world.clock, self._loop_lag_ms)
+        self._watch = self._world.spawn(watch, "loop lag")
 
     async def close(self) -> None:
         self._server.close()
+        if self._watch is not None:
+            self._watch.cancel()
         await self._rpc.close()
 
     async def _health(self, headers: Mapping[str, str]) -> Answer:
@@ -76,8 +84,9 @@ class Door:
         address = self._config.role_addresses()["raft"]
         found = await self._rpc.call(address, AskReady(), timeout_ms=READY_TIMEOUT_MS)
         if found.problems:
-            return Answer("".join(f"{problem}\n" for problem in found.problems).encode(), 503)
-        return Answer(b"ready\n")
+            lines = [*found.problems, *found.warnings]
+            return Answer("".join(f"{line}\n" for line in lines).encode(), 503)
+        return Answer("".join(f"{line}\n" for line in ["ready", *found.warnings]).encode())
 
     async def _metrics(self, headers: Mapping[str, str]) -> Answer:
         body, content_type = exposition(await self._look(), headers.get("accept", ""))
@@ -91,6 +100,7 @@ class Door:
             self._config.name,
             quorate.__version__,
             self._world.disk.free_bytes(),
+            self._is_damaged(),
             process_use(os.getpid()),
             self._loop_lag_ms,
             [

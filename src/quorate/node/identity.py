@@ -1,4 +1,4 @@
-"""Who a machine is: drawn once, when it founds a cluster or joins one, and never changed or reused.
+"""Who a machine is: drawn when it founds a cluster or joins one; ids are never used again.
 
 A founder's id is its place among the founders' names.  A machine that joins draws one at random:
 nobody has to remember which were given before, and no two machines get the same.  The id of its
@@ -8,8 +8,12 @@ replica of a group is ``group * REPLICAS_PER_GROUP + node``.
 has promised nothing to nobody, and cannot know whether its machine once did: a node therefore
 never makes one by itself (raft/wal.py: a replica that does not know what it promised must not
 vote).  ``bootstrap.py`` is the only place that writes it.
+
+A machine whose replicas were damaged gets another id, drawn in the same way, and is a new machine
+to all others: what the old one promised nobody can know (rebuilding.py).
 """
 
+import secrets
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -17,27 +21,36 @@ from pathlib import Path
 import msgspec
 
 from quorate.base.errors import BadConfiguration
-from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
+from quorate.base.ids import (
+    GROUP_NAMES,
+    REPLICAS_PER_GROUP,
+    Address,
+    ClusterId,
+    GroupId,
+    NodeId,
+    ReplicaId,
+)
+from quorate.base.ids import node_of as node_of
 from quorate.node.config import NodeConfig
+from quorate.node.known import known_in
 from quorate.raft.core.configuration import Configuration, founding
 from quorate.runtime.ports import Disk
 from quorate.runtime.real.disk import RealDisk
 from quorate.runtime.record import read_record, write_record
 
 IDENTITY_FILE = "identity.json"
-REPLICAS_PER_GROUP = 1 << 32
 FIRST_JOINED_NODE = 1 << 16
 """Founders have smaller ids, machines that joined this one or a higher one."""
+
+
+def drawn_node() -> NodeId:
+    """An id that no machine has had."""
+    return NodeId(FIRST_JOINED_NODE + secrets.randbelow(REPLICAS_PER_GROUP - FIRST_JOINED_NODE))
 
 
 def founding_replica(group: GroupId, node: NodeId) -> ReplicaId:
     """The replica of ``group`` on ``node``: its only one there, ever."""
     return ReplicaId(group * REPLICAS_PER_GROUP + node)
-
-
-def node_of(replica: ReplicaId) -> NodeId:
-    """The machine that holds ``replica``."""
-    return NodeId(replica % REPLICAS_PER_GROUP)
 
 
 class FoundingMember(msgspec.Struct, frozen=True):
@@ -66,6 +79,8 @@ class NodeIdentity(msgspec.Struct, frozen=True):
     members: dict[ReplicaId, Address] = msgspec.field(default_factory=dict)
     """Of a machine that joined: where the founders' replicas were then, as far as that was known.
     A founder's configuration says it."""
+    earlier: tuple[NodeId, ...] = ()
+    """Its ids before it was rebuilt, which its chunks of files may still bear."""
 
     @property
     def is_founder(self) -> bool:
@@ -84,9 +99,18 @@ class NodeIdentity(msgspec.Struct, frozen=True):
         return found
 
     def founding(self, group: GroupId, doors: Mapping[str, Address]) -> Configuration:
-        """The members of ``group`` when it was founded."""
+        """The members of ``group`` when it was founded.
+
+        Raises ``BadConfiguration`` if nobody knows where one of them was.
+        """
         where = self.founders(doors)
         members = next(found.members for found in self.groups if found.group == group)
+        unknown = [self.names[m.node - 1] for m in members if m.node not in where]
+        if unknown:
+            raise BadConfiguration(
+                f"It is not known here where {', '.join(unknown)} was, which founded the cluster"
+                f" {self.cluster}: name it in the configuration of {self.name} under [[nodes]]."
+            )
         return founding(
             {member.replica: where[member.node] for member in members},
             {member.replica: self.names[member.node - 1] for member in members},
@@ -134,15 +158,16 @@ def require_identity(config: NodeConfig, config_file: Path) -> NodeIdentity:
             f"{config.data_dir} was made by another version of quorate, whose clusters had other"
             " groups: go on with that version, or begin with an empty directory."
         )
-    names = tuple(sorted(node.name for node in config.nodes))
-    if not identity.is_founder and len(names) < 2:
+    names = sorted(node.name for node in config.nodes)
+    known = known_in(config.data_path).doors
+    if not identity.is_founder and len(names) < 2 and not known:
         raise BadConfiguration(
             f"{config_file} names no machine but {identity.name!r} itself, which joined the cluster"
             f" {identity.cluster} of others: name at least one more that is in it under [[nodes]]."
         )
-    if identity.is_founder and names != identity.names:
+    if identity.is_founder and not {*names, *known}.issuperset(identity.names):
         raise BadConfiguration(
             f"{config_file} names the nodes {', '.join(names)}, and the cluster of"
-            f" {config.data_dir} was founded by {', '.join(identity.names)}: name those."
+            f" {config.data_dir} was founded by {', '.join(identity.names)}: name those, too."
         )
     return identity

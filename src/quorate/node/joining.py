@@ -14,7 +14,6 @@ and one without has promised nothing: the same token finishes it, or makes its `
 import asyncio
 import hashlib
 import json
-import secrets
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -33,11 +32,7 @@ from quorate.base.errors import (
 from quorate.base.ids import Address, NodeId
 from quorate.node.bootstrap import joining_identity, make_machine
 from quorate.node.config import Addresses, NodeConfig, configuration_of, load
-from quorate.node.identity import (
-    FIRST_JOINED_NODE,
-    REPLICAS_PER_GROUP,
-    identity_in,
-)
+from quorate.node.identity import drawn_node, identity_in
 from quorate.node.join_token import JoinToken
 from quorate.node.members import MemberChanges, refuse_taken
 from quorate.node.messages import NodeEntry
@@ -111,7 +106,7 @@ class Join:
         """
         token = self._token
         record = self._record()
-        node = record.node if record is not None else _draw()
+        node = record.node if record is not None else drawn_node()
         if record is not None and identity_in(self._directory / "data") is not None:
             self._refuse_other_address(load(self.config_file))
             self._say(f"{self._directory} holds {token.name} already; going on")
@@ -262,11 +257,6 @@ class Join:
         for name, rpc in (nodes | {token.name: self._addresses.rpc}).items():
             lines += ["\n[[nodes]]", f"name = {_quoted(name)}", f"rpc = {_quoted(rpc)}"]
         return "\n".join(lines) + "\n"
-
-
-def _draw() -> NodeId:
-    """An id that no machine has had."""
-    return NodeId(FIRST_JOINED_NODE + secrets.randbelow(REPLICAS_PER_GROUP - FIRST_JOINED_NODE))
 
 
 def _quoted(text: str) -> str:

@@ -5,10 +5,11 @@ committed each time, so a command that broke off is repeated, and goes on.  Each
 it was planned for (``ChangeMembers.expected``): two commands at a time cannot undo each other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from quorate.base.errors import (
     AlreadyExists,
+    BadConfiguration,
     BadInput,
     DeadlineExceeded,
     Fenced,
@@ -29,6 +30,9 @@ ASK_MS = 5_000.0
 LOOK_MS = 1_000.0
 """Between two words of how far a change has come."""
 PAUSE_MS = 100.0
+LOSES_MAJORITY = "a majority of the new voters would be lost"
+"""How a leader begins to say that (raft/core/membership.py).  It stays so while it repeats it for
+most of ``LOOK_MS``, longer than its own election brings such silence."""
 
 Plan = Callable[[GroupId, Configuration], Members]
 
@@ -44,16 +48,33 @@ def with_learner(machine: NodeEntry) -> Plan:
     return plan
 
 
-def with_voter(machine: NodeEntry, instead_of: NodeId | None = None) -> Plan:
-    """The machine votes, in the place of ``instead_of`` if that is given."""
+def with_voter(machine: NodeEntry) -> Plan:
+    """The machine votes."""
 
     def plan(group: GroupId, now: Configuration) -> Members:
         replica = founding_replica(group, machine.node)
-        old = None if instead_of is None else founding_replica(group, instead_of)
-        voters = tuple(voter for voter in now.voters if voter != old)
-        if replica not in voters:
-            voters = (*voters, replica)
-        learners = tuple(learner for learner in now.learners if learner not in (old, replica))
+        voters = now.voters if replica in now.voters else (*now.voters, replica)
+        learners = tuple(learner for learner in now.learners if learner != replica)
+        return _members(now, voters, learners, replica, machine)
+
+    return plan
+
+
+def in_place_of(earlier: Collection[NodeId], machine: NodeEntry) -> Plan:
+    """The machine is in each group what those with ``earlier`` ids, its own or another's, were."""
+
+    def plan(group: GroupId, now: Configuration) -> Members:
+        replica = founding_replica(group, machine.node)
+        old = {founding_replica(group, node) for node in earlier}
+        kept = [member for member in now.members if member not in old]
+        voters = tuple(voter for voter in now.voters if voter in kept)
+        learners = tuple(learner for learner in now.learners if learner in kept)
+        if voters != now.voters and replica not in voters:
+            voters, learners = (*voters, replica), tuple(x for x in learners if x != replica)
+        elif learners != now.learners and replica not in kept:
+            learners = (*learners, replica)
+        elif replica not in kept:
+            return _members(now, now.voters, now.learners)
         return _members(now, voters, learners, replica, machine)
 
     return plan
@@ -143,6 +164,16 @@ def refuse_taken(machines: Sequence[NodeEntry], new: NodeEntry) -> None:
             )
 
 
+def require_member(machines: Sequence[NodeEntry], name: str, nodes: Collection[NodeId]) -> None:
+    """Raise ``BadConfiguration`` if no one of ``nodes``, all ids of the machine, is a member."""
+    if not any(machine.node in nodes for machine in machines):
+        raise BadConfiguration(
+            f"{name} was removed from the cluster and belongs to none of its groups any more, so it"
+            " is not rebuilt: leave it stopped, or have this machine join as a new one, with an"
+            " empty directory and a token of 'quorate cluster token'."
+        )
+
+
 def named(machines: Sequence[NodeEntry], name: str) -> NodeEntry:
     """The machine that is called so; raises ``NotFound``."""
     for machine in machines:
@@ -189,11 +220,23 @@ class MemberChanges:
             await self.all_groups(with_voter(machine), f"{machine.name} votes")
 
     async def replace(self, old: NodeEntry, new: NodeEntry) -> None:
-        """One joint change a group, when the new machine has caught up."""
+        """The new machine gets the log, and is then what the old one was: with a vote if that had
+        one, by one joint change a group."""
         refuse_taken(await self.machines(), new)
         await self.all_groups(with_learner(new), f"{new.name} gets the log")
-        plan = with_voter(new, old.node)
-        await self.all_groups(plan, f"{new.name} votes in the place of {old.name}")
+        plan = in_place_of([old.node], new)
+        await self.all_groups(plan, f"{new.name} is in the place of {old.name}")
+
+    async def rebuild(self, machine: NodeEntry, earlier: Collection[NodeId]) -> None:
+        """Give the machine the place that it had under ``earlier`` ids: in each group it gets the
+        log, and then the vote in one joint change.
+
+        Raises ``BadConfiguration`` if it has none: it was removed meanwhile.
+        """
+        others = [known for known in await self.machines() if known.node not in earlier]
+        refuse_taken(others, machine)
+        await self.all_groups(in_place_of(earlier, machine), f"{machine.name} is rebuilt")
+        require_member(await self.machines(), machine.name, [machine.node])
 
     async def all_groups(self, plan: Plan, done: str) -> None:
         """Bring all groups where ``plan`` wants them."""
@@ -207,9 +250,19 @@ class MemberChanges:
         machines = machines_in([now])
         target = None if name is None else founding_replica(group, named(machines, name).node)
         client = self._clients[group]
+        if target is not None and target not in now.voters:
+            voters = ", ".join(now.names.get(v, f"node {node_of(v)}") for v in now.voters)
+            raise BadInput(
+                f"{name} has no vote in the group {GROUP_NAMES[group]}, so it cannot lead it: name"
+                f" one that has ({voters})."
+            )
         if target is None or now.addresses[target] != client.leader:
             request = TransferLeadership(group, target)
-            await self._rpc.call(client.leader, request, timeout_ms=min(ASK_MS, self._left_ms()))
+            timeout_ms = min(ASK_MS, self._left_ms())
+            try:
+                await self._rpc.call(client.leader, request, timeout_ms=timeout_ms)
+            except Unavailable as error:
+                raise Unavailable(_in_words(error.message, now.names)) from error
         now = await self._ask(group)
         leads = [entry.name for entry in machines_in([now]) if entry.rpc == client.leader]
         return leads[0] if leads else client.leader
@@ -230,7 +283,13 @@ class MemberChanges:
                 await self._rpc.call(self._clients[group].leader, request, timeout_ms=timeout_ms)
                 continue
             except (Unavailable, Maybe, Fenced) as error:
-                waits_for = _in_words(str(error.details.get("waits_for", error.message)), wanted)
+                waits_for = str(error.details.get("waits_for", error.message))
+            waits_for = _in_words(waits_for, wanted.names)
+            if waits_for.startswith(LOSES_MAJORITY):
+                raise Unavailable(
+                    f"group {GROUP_NAMES[group]} is left as it is: {waits_for}; start those first,"
+                    " or remove them first, and repeat the command."
+                )
             if waits_for != said:
                 said = waits_for
                 self._say(f"group {GROUP_NAMES[group]} waits: {waits_for}")
@@ -246,8 +305,8 @@ class MemberChanges:
         return max(1.0, self._end_ms - self._world.clock.monotonic_ms())
 
 
-def _in_words(sentence: str, members: Members) -> str:
+def _in_words(sentence: str, names: Mapping[ReplicaId, str]) -> str:
     """With names for the ids of replicas."""
-    for replica, name in members.names.items():
+    for replica, name in names.items():
         sentence = sentence.replace(f"replica {replica}", name).replace(str(replica), name)
     return sentence

@@ -24,7 +24,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from quorate.base.histogram import Histogram
-from quorate.base.ids import GROUP_NAMES
+from quorate.base.ids import GROUP_NAMES, Address, ReplicaId
 from quorate.gfs.messages import ChunkserverFigures
 from quorate.kv.figures import DoorFigures, KvFigures
 from quorate.mapreduce.messages import WorkerFigures
@@ -55,6 +55,8 @@ class SeenNode(NamedTuple):
     name: str
     version: str
     disk_free_bytes: int
+    is_damaged: bool
+    """Its replicas are damaged, or not rebuilt yet."""
     supervisor: ProcessUse | None
     supervisor_lag_ms: Histogram
     processes: list[SeenProcess]
@@ -150,6 +152,11 @@ _GROUP: tuple[_Row[GroupFigures], ...] = (
         "Time from the offer to the end of the snapshots installed.",
         lambda g: g.snapshots.installing_ms / 1000,
     ),
+    _Row(
+        "quorate_raft_diverged_replicas",
+        "Members whose state differed from a majority's, as this replica saw when it led.",
+        lambda g: len(g.status.diverged.keys() & _addresses(g).keys()),
+    ),
 )
 
 _FOLLOWER: tuple[_Row[int], ...] = (
@@ -173,6 +180,11 @@ _LOG: tuple[_Row[RaftFigures], ...] = (
         lambda r: r.log_relocated_bytes,
     ),
     _Row("quorate_wal_segments", "Segment files of the log.", lambda r: r.log_segments),
+    _Row(
+        "quorate_raft_twin_messages_total",
+        "Messages dropped since two processes spoke in the name of one node: a cloned disk.",
+        lambda r: r.twin_messages,
+    ),
 )
 
 _CHUNKSERVER: tuple[_Row[ChunkserverFigures], ...] = (
@@ -281,6 +293,11 @@ _NODE: tuple[_Row[SeenNode], ...] = (
         "Free space of the file system that holds the data.",
         lambda n: n.disk_free_bytes,
     ),
+    _Row(
+        "quorate_replicas_damaged",
+        "1 while the replicas here are damaged and not rebuilt from the others yet.",
+        lambda n: n.is_damaged,
+    ),
 )
 
 _Labelled = Sequence[tuple[dict[str, str], T]]
@@ -318,9 +335,9 @@ def _of_raft(raft: RaftFigures) -> Iterator[Metric]:
     yield from _metrics(_GROUP, groups)
     yield from _metrics(_LOG, [({}, raft)])
     followers = [
-        (labels | {"peer": str(peer)}, lag)
+        (labels | {"peer": _addresses(group).get(replica, ""), "replica": str(replica)}, lag)
         for labels, group in groups
-        for peer, lag in group.follower_lags.items()
+        for replica, lag in group.follower_lags.items()
     ]
     yield from _metrics(_FOLLOWER, followers)
 
@@ -328,6 +345,12 @@ def _of_raft(raft: RaftFigures) -> Iterator[Metric]:
 def _group_label(group: GroupFigures) -> dict[str, str]:
     number = group.status.group
     return {"group": GROUP_NAMES.get(number, str(number))}
+
+
+def _addresses(group: GroupFigures) -> dict[ReplicaId, Address]:
+    """Of its members."""
+    members = group.status.configuration
+    return members.addresses if members is not None else {}
 
 
 def _metrics(rows: Iterable[_Row[T]], things: _Labelled[T]) -> Iterator[Metric]:

@@ -4,19 +4,23 @@ A machine that starts may be one that should not: its data may belong to another
 removed while it was down.  Both end it with a sentence.  Whoever founded the cluster, and finds
 itself in no group's committed configuration, was removed: ids are never used again.  Who joined may
 not have been taken in yet; that it once was, it writes down (``member.json``) when its own log
-says so.
+says so.  A machine that was rebuilt is one that joined, under another id.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from quorate.base.errors import BadConfiguration, QuorateError
 from quorate.base.ids import Address, GroupId, NodeId
+from quorate.base.together import together
 from quorate.node.identity import NodeIdentity, node_of
+from quorate.node.known import Known, KnownGroup
+from quorate.node.members import machines_in
 from quorate.node.messages import DescribeNode, NodeEntry
 from quorate.raft.client import GroupClient
+from quorate.raft.core.configuration import Configuration
 from quorate.raft.group import Group
 from quorate.raft.messages import AskMembers
 from quorate.rpc.client import RpcClient
@@ -77,6 +81,27 @@ async def refuse_wrong_cluster(
         await world.clock.sleep(PEER_PAUSE_MS)
 
 
+async def without_strangers(
+    rpc: RpcClient, seeds: Sequence[Address], named: Sequence[Address]
+) -> list[Address]:
+    """``seeds`` but those where another cluster is by now; ``named`` by a user stay: that another
+    cluster is there is for that user to hear."""
+
+    async def is_stranger(seed: Address) -> bool:
+        try:
+            await rpc.call(seed, DescribeNode(), timeout_ms=PEER_TIMEOUT_MS)
+        except BadConfiguration:
+            return True
+        except QuorateError:
+            return False  # it does not run now
+        return False
+
+    asked = [seed for seed in seeds if seed not in named]
+    found = await together(is_stranger(seed) for seed in asked)
+    strangers = {seed for seed, stranger in zip(asked, found, strict=True) if stranger}
+    return [seed for seed in seeds if seed not in strangers]
+
+
 async def refuse_removed(
     world: World,
     rpc: RpcClient,
@@ -86,7 +111,7 @@ async def refuse_removed(
 ) -> None:
     """End with a sentence if this machine was removed from the cluster while it was down."""
     if not machine.is_founder:
-        record = read_record(world.disk, MEMBER_FILE, MemberRecord, MEMBER_FILE)
+        record = read_record(world.disk, MEMBER_FILE, MemberRecord, MEMBER_FILE, of_replica=True)
         if record is None:
             await _taken_in(world, machine, groups)
             return
@@ -125,3 +150,41 @@ async def _taken_in(world: World, machine: NodeIdentity, groups: Mapping[GroupId
     look()
     await taken_in.wait()
     await write_record(world.disk, MEMBER_FILE, MemberRecord(machine.node))
+
+
+async def keep_known(
+    world: World,
+    groups: Mapping[GroupId, Group],
+    known: Known,
+    founders: Sequence[NodeEntry],
+    write: Callable[[Known], Awaitable[None]],
+) -> None:
+    """Have the members of each committed configuration written down; ``known`` was before."""
+    seen: dict[GroupId, Configuration] = {}
+    changed = asyncio.Event()
+
+    def look() -> None:
+        for number, group in groups.items():
+            committed = group.committed_configuration
+            if committed is not seen.get(number):
+                seen[number] = committed
+                changed.set()
+
+    for group in groups.values():
+        group.on_applied(look)
+    look()
+    while True:
+        await changed.wait()
+        changed.clear()
+        now = known
+        for number, group in groups.items():
+            machines = tuple(machines_in([group.committed_configuration]))
+            now = now.with_group(number, KnownGroup(group.last_applied, machines), founders)
+        if now is known:
+            continue
+        try:
+            await write(now)
+        except QuorateError as error:  # they are seeds: the next change writes them again
+            world.trace.error(f"Who belongs to the cluster is not written down.  {error.message}")
+        else:
+            known = now

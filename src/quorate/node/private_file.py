@@ -9,6 +9,14 @@ PRIVATE = 0o600
 PUBLIC = 0o644
 
 
+def make_folder(path: Path) -> None:
+    """With its parents; raises ``BadConfiguration`` if it is not there and cannot be made."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadConfiguration(f"{path} cannot be made: {error.strerror}.") from error
+
+
 def make_file(path: Path, data: bytes, mode: int) -> None:
     """Make ``path`` with ``data``, synced; it never has another mode, and is never replaced.
 

@@ -26,6 +26,7 @@ from quorate.kv.service import KvService
 from quorate.node.config import NodeConfig, load
 from quorate.node.examination import life
 from quorate.node.identity import NodeIdentity, require_identity
+from quorate.node.known import known_in, write_known
 from quorate.node.lock import FileLock
 from quorate.node.loop_lag import watch_loop
 from quorate.node.operating_system import resident_bytes
@@ -88,6 +89,8 @@ def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str)
         machine=machine,
         address=config.role_addresses()[role],
         doors={node.name: Address(node.rpc) for node in config.nodes},
+        known=known_in(config.data_path),
+        remember=partial(write_known, config.data_path),
         timing=config.raft,
         tasks=config.worker.tasks,
         life=life(config.role_addresses()[role], config.data_path),

@@ -4,8 +4,8 @@ Raft cannot do this: what a majority had acknowledged may have been on the lost 
 is done offline, on the machines that are left, by hand, and in two steps.
 
 1. *The plan* compares what the survivors' disks say.  For each group the newest log (§5.4.1) is
-   taken, whole, as what was decided.  What may be lost is said exactly: if those that are lost
-   could have decided without the survivors, all that was acknowledged and is not in that log.
+   taken, whole, as what was decided.  What may be lost is said: if those that are lost could have
+   decided without the survivors, all that was acknowledged and is not in that log.
 2. *The writer* of a group, the survivor with its newest log, appends one entry: a configuration
    whose voters are the survivors, with all other members in ``lost``, in a term far above any that
    a lost member can have reached.  When the survivors run, it is committed like any entry.
@@ -14,6 +14,19 @@ Why that is safe for those that are left: the entry makes the writer's log the n
 only the writer can be elected first, and the others get its log as from any leader.  The lost are
 not obeyed, nor answered, if they ever run again (``Configuration.lost``); but who asks *them* would
 be answered from another history, so they must never be started.
+
+Whether the lost could have decided alone depends on the configuration that they had, and that need
+not be the last one in the survivors' newest log.  Any majority with a survivor in it has left what
+it decided in that log (leader completeness, §5.4.3), so only majorities of the lost alone count:
+* An older one: a leader appends a configuration only when the one before is committed (§6), so of
+  the older ones only that just before may still decide, and only while the last is not committed.
+  A joint configuration names it (``old_voters``); one that follows a joint one has the same new
+  voters; one of an earlier recovery follows what that gave up, and said so; else the voters have
+  not changed.
+* A newer one: it comes into force by a joint one, which needs a majority of the voters that the
+  survivors know, or is the end of the joint one that they know, which needs its new voters alone.
+So the newest log is complete if the lost are a majority of neither of its sets of voters: of a
+joint configuration, one of the two is enough for them.
 
 The code that confirms a plan is a digest of all that it rests on: a plan made of other facts, or on
 another day, has another one.
@@ -133,8 +146,12 @@ def _plan_group(group: GroupId, survivors: Sequence[Survivor]) -> GroupPlan | No
         max(report.term for report in reports.values()) + TERMS,
         after,
         tuple(_name(before, replica) for replica in gone),
-        not before.is_quorum(lambda voter: voter in gone),
+        not any(_is_majority(gone, voters) for voters in (before.voters, before.old_voters)),
     )
+
+
+def _is_majority(replicas: Sequence[ReplicaId], voters: Sequence[ReplicaId]) -> bool:
+    return 2 * len(set(replicas) & set(voters)) > len(voters)
 
 
 def _name(configuration: Configuration, replica: ReplicaId) -> str:
@@ -215,9 +232,16 @@ async def execute(
 def report_of(data: bytes, where: str) -> Survivor:
     """What ``quorate recover --report`` printed; raises ``BadInput``."""
     try:
-        return msgspec.json.decode(data, type=Survivor)
+        found = msgspec.json.decode(data, type=Survivor)
+        why = next(filter(None, (fault_of(group.configuration) for group in found.groups)), "")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadInput(
-            f"{where} is no report of a survivor ({error}): make one with 'quorate recover"
-            " --report --config FILE' on that machine."
-        ) from error
+        why = str(error)
+    else:
+        if sorted(group.group for group in found.groups) != sorted(GROUP_NAMES):
+            why = "it does not hold each group once"
+        if not why:
+            return found
+    raise BadInput(
+        f"{where} is no report of a survivor ({why}): make one with 'quorate recover --report"
+        " --config FILE' on that machine."
+    )

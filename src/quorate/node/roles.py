@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeAlias
 import quorate
 from quorate.base.codec import Notice, Request
 from quorate.base.histogram import Histogram
-from quorate.base.ids import JOBS_GROUP, KV_GROUP, NAMESPACE_GROUP, Address, GroupId
+from quorate.base.ids import JOBS_GROUP, KV_GROUP, NAMESPACE_GROUP, Address, GroupId, NodeId
 from quorate.gfs.client import FileSystem
 from quorate.gfs.core.namespace import Namespace
 from quorate.gfs.master import Master
@@ -30,6 +30,7 @@ from quorate.mapreduce.messages import WorkerFigures
 from quorate.mapreduce.worker import Worker
 from quorate.node.examination import examiner
 from quorate.node.identity import NodeIdentity
+from quorate.node.known import Known
 from quorate.node.messages import (
     AskFigures,
     DescribeNode,
@@ -38,7 +39,14 @@ from quorate.node.messages import (
     NodeEntry,
     ProcessFigures,
 )
-from quorate.node.peers import machines_of, names_of, refuse_removed, refuse_wrong_cluster
+from quorate.node.peers import (
+    keep_known,
+    machines_of,
+    names_of,
+    refuse_removed,
+    refuse_wrong_cluster,
+    without_strangers,
+)
 from quorate.node.reports import RunningProcess
 from quorate.raft.client import GroupClient
 from quorate.raft.core.settings import Limits, Timing
@@ -76,6 +84,10 @@ class Setting:
     """Map and reduce tasks that a worker runs at once."""
     processes: Callable[[], list[RunningProcess]] = _no_processes
     """The pids of this node's processes, for those who ask."""
+    known: Known = field(default_factory=Known)
+    """The machines that this one knew when it ended last."""
+    remember: Callable[[Known], Awaitable[None]] | None = None
+    """Writes those down that it knows now."""
     observer: Observer | None = None
     """Who watches each step of each replica."""
     segment_bytes: int = SEGMENT_BYTES
@@ -95,6 +107,18 @@ class Setting:
     def addresses(self) -> list[Address]:
         """The doors, in the order of the names."""
         return [self.doors[name] for name in sorted(self.doors)]
+
+    @property
+    def seeds(self) -> list[Address]:
+        """The doors, and others where machines were: for those who may have to find the cluster
+        while no replica here runs, which would name them."""
+        known = (entry.rpc for entry in self.known.machines)
+        return list(dict.fromkeys((*self.addresses, *known)))
+
+    @property
+    def founders(self) -> dict[NodeId, Address]:
+        """Where the founding machines are or were."""
+        return self.machine.founders(self.known.doors | dict(self.doors))
 
     def identity(self, role: str) -> Identity:
         """Who this process is to others."""
@@ -182,9 +206,14 @@ async def start_raft(setting: Setting) -> Role:
         setting, "raft", rpc, requests, node.figures, node.server.notices, kv=kv_figures
     )
     await server.start(setting.address)
-    own, others = setting.doors[machine.name], setting.addresses
+    own, groups = setting.doors[machine.name], node.groups
+    others = setting.addresses
     world.spawn(refuse_wrong_cluster(world, rpc, own, others), "comparison of clusters")
-    world.spawn(refuse_removed(world, rpc, machine, node.groups, others), "look for own name")
+    world.spawn(refuse_removed(world, rpc, machine, groups, others), "look for own name")
+    if setting.remember is not None:
+        founders = _founders(setting)
+        keeping = keep_known(world, groups, setting.known, founders, setting.remember)
+        world.spawn(keeping, "record of the machines")
     if setting.gateway is not None:
         gateway = await setting.gateway(KvService(world, rpc, kv_group, store))
     return Role(server, rpc, node, gateway)
@@ -195,7 +224,13 @@ async def start_chunkserver(setting: Setting) -> Role:
     world, machine = setting.world, setting.machine
     rpc = RpcClient(world, setting.identity("chunkserver"))
     chunkserver = Chunkserver(
-        world, rpc, machine.cluster, machine.node, machine.name, setting.addresses
+        world,
+        rpc,
+        machine.cluster,
+        machine.node,
+        machine.name,
+        setting.seeds,
+        machine.earlier,
     )
     await chunkserver.open()
     server = _server(setting, "chunkserver", rpc, chunkserver.requests, chunkserver.figures)
@@ -208,11 +243,12 @@ async def start_worker(setting: Setting) -> Role:
     """Map and reduce tasks, each in a process of its own."""
     world, machine = setting.world, setting.machine
     rpc = RpcClient(world, setting.identity("worker"))
-    files = FileSystem(world, rpc, setting.addresses, local_node=machine.node, creator=machine.name)
+    seeds = await without_strangers(rpc, setting.seeds, setting.addresses)
+    files = FileSystem(world, rpc, seeds, local_node=machine.node, creator=machine.name)
     worker = Worker(
         world,
         rpc,
-        GroupClient(world, rpc, setting.addresses, JOBS_GROUP),
+        GroupClient(world, rpc, seeds, JOBS_GROUP),
         files,
         node=machine.node,
         address=setting.address,
@@ -258,15 +294,21 @@ def _server(
 
 def _membership(setting: Setting, group: GroupId) -> Membership:
     machine = setting.machine
-    return Membership(machine.replica(group), machine.founding(group, setting.doors))
+    doors = setting.known.doors | dict(setting.doors)
+    return Membership(machine.replica(group), machine.founding(group, doors))
+
+
+def _founders(setting: Setting) -> list[NodeEntry]:
+    names = setting.machine.names
+    return [
+        NodeEntry(number, names[number - 1], door)
+        for number, door in sorted(setting.founders.items())
+    ]
 
 
 def _describer(setting: Setting, node: RaftNode, store: Store) -> Handler:
     machine = setting.machine
-    founders = [
-        NodeEntry(number, machine.names[number - 1], door)
-        for number, door in sorted(machine.founders(setting.doors).items())
-    ]
+    founders = _founders(setting)
 
     def describe(request: DescribeNode, call: Call) -> NodeDescription:
         return NodeDescription(

@@ -6,6 +6,10 @@ show how they are (door.py).  Where
 starting again would be wrong (a configuration that does not fit, a disk that failed or is full, a
 damaged record), the whole node stops with that process's sentence and exit code.
 
+A replica that was damaged is one more case: its peers have what it lost.  The other processes go on
+until a leader can be asked; then all end, and start again as the machine that takes the damaged
+one's place (rebuilding.py).
+
 SIGTERM and SIGINT stop it in order: each process gets SIGTERM and five seconds, then SIGKILL.  If
 the supervisor is killed, its processes end by themselves (child.py).
 """
@@ -26,14 +30,17 @@ from quorate.base.errors import (
     DiskFailed,
     DiskFull,
     QuorateError,
+    ReplicaDamaged,
 )
 from quorate.node.child import Child
 from quorate.node.config import NodeConfig, load
 from quorate.node.door import Door
 from quorate.node.identity import require_identity
+from quorate.node.known import known_in, names_removed
 from quorate.node.lock import FileLock
 from quorate.node.logfile import LogFile
 from quorate.node.parent import die_with_parent, when_parent_ends
+from quorate.node.rebuilding import Rebuilding, resumed
 from quorate.node.reports import (
     PROCESSES_FILE,
     Ready,
@@ -41,6 +48,7 @@ from quorate.node.reports import (
     failed,
     report,
 )
+from quorate.runtime.ports import World
 from quorate.runtime.real.trace import RealTrace
 from quorate.runtime.real.world import close_world, real_world, run
 
@@ -64,21 +72,26 @@ class Supervisor:
         config_file: Path,
         on_ready: Callable[[Ready], None],
         say: Callable[[str], None],
+        until_rebuildable: Callable[[ReplicaDamaged], Awaitable[None]],
     ) -> None:
-        """``on_ready`` hears each time that all processes listen, ``say`` what a person should."""
+        """``on_ready`` hears each time that all processes listen, ``say`` what a person should.
+        ``until_rebuildable`` returns when a damaged replica can be rebuilt, and raises why not."""
         self._config = config
         self._config_file = config_file
         self._on_ready = on_ready
         self._say = say
+        self._until_rebuildable = until_rebuildable
         self._running: dict[str, Child] = {}
         self._ready: dict[str, RunningProcess] = {}
         self.starts_again: dict[str, int] = {}
         """How often a process was started again, by role."""
         self._stopping = asyncio.Event()
-        self._failure: QuorateError | None = None
+        self._failure: Exception | None = None
+        self._damage: ReplicaDamaged | None = None
 
-    async def run(self) -> None:
-        """Keep all processes running until ``stop``; raises what a process could not go on for."""
+    async def run(self) -> ReplicaDamaged | None:
+        """Keep all processes running until ``stop``, or until a replica is to be rebuilt, which is
+        given back; raises what a process could not go on for."""
         keepers = [
             asyncio.create_task(self._keep(role), name=f"keeper of {role}")
             for role in self._config.role_addresses()
@@ -90,6 +103,7 @@ class Supervisor:
         await asyncio.gather(*keepers)
         if self._failure is not None:
             raise self._failure
+        return self._damage
 
     def pids(self) -> dict[str, int]:
         """The processes that run now, by role."""
@@ -99,8 +113,8 @@ class Supervisor:
         """End ``run`` in order."""
         self._stopping.set()
 
-    def fail(self, error: QuorateError) -> None:
-        """End ``run`` in order, with ``error``."""
+    def fail(self, error: Exception) -> None:
+        """End ``run`` in order, with ``error``, which may be a bug of ours."""
         self._failure = error
         self.stop()
 
@@ -112,6 +126,9 @@ class Supervisor:
             error = await self._live(role)
             if self._stopping.is_set():
                 return
+            if isinstance(error, ReplicaDamaged):
+                await self._rebuildable(error)
+                return
             if isinstance(error, FINAL):
                 self._failure = error
                 return
@@ -121,6 +138,21 @@ class Supervisor:
             self.starts_again[role] = self.starts_again.get(role, 0) + 1
             await self._pause(pause_ms)
             pause_ms = min(2 * pause_ms, MAX_PAUSE_MS)
+
+    async def _rebuildable(self, damage: ReplicaDamaged) -> None:
+        """Wait until ``damage`` can be mended, cannot be, or all is to stop."""
+        asking = asyncio.ensure_future(self._until_rebuildable(damage))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((asking, stopping), return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (asking, stopping):
+            waiting.cancel()
+        (answer, _) = await asyncio.gather(asking, stopping, return_exceptions=True)
+        if isinstance(answer, QuorateError):
+            self._failure = answer
+        elif answer is None:
+            self._damage = damage
+        elif not isinstance(answer, asyncio.CancelledError):
+            raise answer
 
     async def _live(self, role: str) -> QuorateError:
         """One life of the process of ``role``; how it ended."""
@@ -189,36 +221,97 @@ async def _run(
     meanwhile: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     config = load(config_file)
-    machine = require_identity(config, config_file)
+    require_identity(config, config_file)
     lock = FileLock(config.data_path / "lock", LOCK_PATIENCE_MS)
+    asked = asyncio.Event()
     try:
         trace = RealTrace(sys.stderr, "supervisor")
         world = real_world(config.data_path, trace=trace, tls=config.tls_paths)
-        supervisor = Supervisor(config, config_file, on_ready, say)
-        door = Door(world, config, machine, supervisor.pids, supervisor.starts_again)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, supervisor.stop)
+            loop.add_signal_handler(number, asked.set)
         if attached:
-            when_parent_ends(supervisor.stop)
-        await door.open()
-        beside = asyncio.create_task(_beside(meanwhile, supervisor))
+            when_parent_ends(asked.set)
+        if (sentence := names_removed(config, known_in(config.data_path))) is not None:
+            say(sentence)
+        node = _Node(world, config, config_file, on_ready, say)
         try:
-            await supervisor.run()
+            while await node.live(asked, meanwhile):
+                meanwhile = None
         finally:
-            beside.cancel()
-            await asyncio.gather(beside, return_exceptions=True)
-            await door.close()
             await close_world(world)
     finally:
         lock.release()
+
+
+class _Node:
+    """What stays when a machine is rebuilt under another id, and all its processes start again."""
+
+    def __init__(
+        self,
+        world: World,
+        config: NodeConfig,
+        config_file: Path,
+        on_ready: Callable[[Ready], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._world = world
+        self._config = config
+        self._config_file = config_file
+        self._on_ready = on_ready
+        self._say = say
+
+    async def live(
+        self, asked: asyncio.Event, meanwhile: Callable[[], Awaitable[None]] | None
+    ) -> bool:
+        """From the start of all processes to their end; whether they are to start again.
+
+        ``asked`` is set when somebody wants the node to stop.
+        """
+        world, config = self._world, self._config
+        machine = require_identity(config, self._config_file)
+        machine = await resumed(world.disk, config, machine)
+        rebuilding = Rebuilding(world, config, machine, self._say)
+        supervisor = Supervisor(
+            config, self._config_file, self._on_ready, self._say, rebuilding.until_possible
+        )
+        door = Door(
+            world,
+            config,
+            machine,
+            supervisor.pids,
+            supervisor.starts_again,
+            lambda: rebuilding.needed,
+        )
+        await door.open()
+        work = rebuilding.finish if rebuilding.unfinished else meanwhile
+        beside = [
+            asyncio.create_task(_beside(work, supervisor)),
+            asyncio.create_task(_stop_when(asked, supervisor)),
+        ]
+        try:
+            damage = await supervisor.run()
+        finally:
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await door.close()
+        if damage is None or asked.is_set():
+            return False
+        await rebuilding.begin(damage)
+        return not asked.is_set()
+
+
+async def _stop_when(asked: asyncio.Event, supervisor: Supervisor) -> None:
+    await asked.wait()
+    supervisor.stop()
 
 
 async def _beside(meanwhile: Callable[[], Awaitable[None]] | None, supervisor: Supervisor) -> None:
     if meanwhile is not None:
         try:
             await meanwhile()
-        except QuorateError as error:
+        except Exception as error:  # also a bug ends the node: its work is not done
             supervisor.fail(error)
 
 

@@ -5,38 +5,35 @@ its file and place.  What a log says is what its replica may have promised; up t
 committed it does not say: only that what a snapshot stands for was.
 """
 
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import msgspec
 
 from quorate.base.codec import decode
-from quorate.base.errors import BadConfiguration, CorruptData
+from quorate.base.errors import BadConfiguration
 from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.node.config import NodeConfig
 from quorate.node.identity import NodeIdentity
 from quorate.node.lock import is_held
 from quorate.raft.core.configuration import Configuration
-from quorate.raft.core.entries import (
-    EntryId,
-    EntryKind,
-    HardState,
-    Snapshot,
-    configurations_in,
-)
-from quorate.raft.core.log import Log
-from quorate.raft.digests import QUARANTINE_FILE, Quarantine, diverged
+from quorate.raft.core.entries import EntryKind, HardState
+from quorate.raft.core.replica import Replica
+from quorate.raft.core.settings import Limits, Timing
+from quorate.raft.digests import QUARANTINE_FILE, refuse_quarantined
 from quorate.raft.proposals import LogBatch
-from quorate.raft.snapshots.format import HEAD_BYTES, Verifier, decode_header, pieces
-from quorate.raft.snapshots.names import DIRECTORY, Kind, parse_name, path_of
-from quorate.raft.wal import Recovered
+from quorate.raft.snapshots import SnapshotStore
+from quorate.raft.snapshotter import start_of_log, start_of_term
+from quorate.raft.wal import Recovered, Wal
 from quorate.raft.wal.recovery import read_log
-from quorate.runtime.ports import Disk
+from quorate.runtime.ports import World
 from quorate.runtime.real.disk import RealDisk
-from quorate.runtime.record import read_record
+from quorate.runtime.real.world import close_world, real_world, run
 
-LOCKS = ("lock", "raft.lock")
+RAFT_LOCK = "raft.lock"
+LOCKS = ("lock", RAFT_LOCK)
 """Of the supervisor and of the process that holds the replicas, in the data directory."""
-_ADVICE = "this replica cannot be restored from it."
 
 
 class GroupReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,29 +70,55 @@ def runs(config: NodeConfig) -> bool:
     return any(is_held(config.data_path / lock) for lock in LOCKS)
 
 
-def read_survivor(config: NodeConfig, identity: NodeIdentity) -> Survivor:
+class _Untouched(RealDisk):
+    """A disk as it is: what a start would tidy up on it stays."""
+
+    def make_directory(self, path: str) -> None:
+        """Nothing is made."""
+
+    def rename(self, source: str, target: str) -> None:
+        """Nothing is renamed."""
+
+    def remove(self, path: str) -> None:
+        """Nothing is removed."""
+
+    async def sync_directory(self, directory: str) -> None:
+        """There is nothing to sync."""
+
+
+class _Errors:
+    """A trace, of which only that is heard which an operator must read."""
+
+    def __init__(self, hear: Callable[[str], None]) -> None:
+        self.error = hear
+
+    def event(self, name: str, **facts: object) -> None:
+        """Not heard."""
+
+
+def read_survivor(
+    config: NodeConfig, identity: NodeIdentity, warn: Callable[[str], None]
+) -> Survivor:
     """The replicas of a node that does not run.
 
-    Raises ``CorruptData`` for the first damage, also if a replica is in quarantine, and
-    ``BadConfiguration`` if the log is not this node's, or there is none.
+    ``warn`` hears of damage that a start survives.  Raises ``CorruptData`` for the first that it
+    does not survive, also if a replica is in quarantine, and ``BadConfiguration`` if the log is not
+    this node's, or there is none.
     """
     root = config.disk_path("raft")
     if not root.is_dir():
         raise BadConfiguration(f"{root} is missing: this node has no log.")
-    with closing(RealDisk(root)) as disk:
-        held = read_record(disk, QUARANTINE_FILE, Quarantine, f"{root}/{QUARANTINE_FILE}")
-        if held is not None:
-            raise diverged(held.group, held.index)
-        found = read_log(disk, identity.cluster, identity.node)
-        groups = []
-        for group in sorted(GROUP_NAMES):
-            folded = found.groups.get(group)
-            recovered = Recovered(HardState(), 0, 0, [])
-            if folded is not None:
-                entries = [entry for entry, _ in folded.current()]
-                recovered = Recovered(folded.state, folded.cut_index, folded.cut_term, entries)
-            snapshot = _newest_snapshot(disk, group)
-            groups.append(_report(config, identity, group, recovered, snapshot))
+    groups: list[GroupReport] = []
+
+    async def main() -> None:
+        world = real_world(root, trace=_Errors(warn))
+        try:
+            with closing(_Untouched(root)) as disk:
+                groups.extend(await _read(replace(world, disk=disk), config, identity))
+        finally:
+            await close_world(world)
+
+    run(main)
     return Survivor(
         identity.cluster,
         identity.node,
@@ -105,69 +128,52 @@ def read_survivor(config: NodeConfig, identity: NodeIdentity) -> Survivor:
     )
 
 
-def _newest_snapshot(disk: Disk, group: GroupId) -> Snapshot | None:
-    """Raises ``CorruptData`` if any byte of it is not what was written."""
-    names = [parse_name(name) for name in disk.list(DIRECTORY)]
-    ids = [id for id, kind in filter(None, names) if kind is Kind.WHOLE and id.group == group]
-    if not ids:
-        return None
-    newest = max(ids)
-    path = path_of(newest, Kind.WHOLE)
-    with closing(disk.open(path)) as file:
-        head = decode_header(file.read(0, HEAD_BYTES), path)
-        if head is None or head[0] != newest:
-            raise CorruptData(
-                f"The snapshot {path} is damaged in its header; {_ADVICE}", path=path, offset=0
-            )
-        snapshot = Snapshot(newest, head[1], file.size(), head[2])
-        for _ in pieces(file, Verifier(snapshot, path, _ADVICE)):
-            continue
-    return snapshot
-
-
-def _report(
-    config: NodeConfig,
-    identity: NodeIdentity,
-    group: GroupId,
-    found: Recovered,
-    snapshot: Snapshot | None,
-) -> GroupReport:
-    """As a start of the node would see it (raft/snapshotter.py)."""
-    stands_for = snapshot.id.index if snapshot is not None else 0
-    if stands_for < found.cut_index:
-        raise CorruptData(
-            f"The log of group {GROUP_NAMES[group]} was cut at {found.cut_index} and the newest"
-            f" snapshot stands for {stands_for}: this replica has lost its state."
+async def _read(world: World, config: NodeConfig, identity: NodeIdentity) -> list[GroupReport]:
+    """All replicas come to life as they do at a start (raft/node.py), by the same functions."""
+    refuse_quarantined(world.disk, f"{config.disk_path('raft')}/{QUARANTINE_FILE}")
+    found = read_log(world.disk, identity.cluster, identity.node)
+    # Not opened: what a start would note in the log stays in memory.
+    wal = Wal(world.disk, identity.cluster, identity.node)
+    store = await SnapshotStore.open(world)
+    doors = {node.name: Address(node.rpc) for node in config.nodes}
+    groups = []
+    for group in sorted(GROUP_NAMES):
+        recovered = Recovered(HardState(), 0, 0, [])
+        if (folded := found.groups.get(group)) is not None:
+            entries = [entry for entry, _ in folded.current()]
+            recovered = Recovered(folded.state, folded.cut_index, folded.cut_term, entries)
+        snapshot = store.newest(group)
+        log = start_of_log(wal, group, recovered, snapshot)
+        if snapshot is not None:
+            for _ in store.read(snapshot):  # whatever is wrong in it is raised
+                continue
+        replica = Replica(
+            identity.replica(group),
+            identity.founding(group, doors),
+            log,
+            start_of_term(wal, group, recovered.state, snapshot),
+            now_ms=0.0,
+            draw=lambda: 0.0,
+            timing=Timing(),
+            limits=Limits(),
+            snapshot=snapshot,
         )
-    log = Log(EntryId(found.cut_index, found.cut_term), found.entries)
-    if snapshot is not None and log.term(stands_for) != snapshot.id.term:
-        log = Log(EntryId(stands_for, snapshot.id.term))
-    entries = log.batch(stands_for + 1, 1 << 62)
+        groups.append(_report(group, replica))
+    return groups
+
+
+def _report(group: GroupId, replica: Replica) -> GroupReport:
+    log, snapshot = replica.log, replica.snapshot
+    entries = log.batch(replica.commit_index + 1, 1 << 62)
     commands = [entry for entry in entries if entry.kind == EntryKind.COMMAND]
     batch: LogBatch | None = decode(commands[-1].data, LogBatch) if commands else None
-    known = [configuration for _, configuration in configurations_in(entries)]
     return GroupReport(
         group,
-        identity.replica(group),
-        max(found.state.term, snapshot.id.term if snapshot is not None else 0),
+        replica.replica,
+        replica.term,
         log.last_index,
         log.last_term,
-        stands_for,
+        replica.commit_index,
         batch.time_ms if batch is not None else (snapshot.time_ms if snapshot is not None else 0),
-        _in_force(config, identity, group, known, snapshot),
+        replica.configuration,
     )
-
-
-def _in_force(
-    config: NodeConfig,
-    identity: NodeIdentity,
-    group: GroupId,
-    known: list[Configuration],
-    snapshot: Snapshot | None,
-) -> Configuration:
-    if known:
-        return known[-1]
-    if snapshot is not None:
-        return snapshot.configuration
-    doors = {node.name: Address(node.rpc) for node in config.nodes}
-    return identity.founding(group, doors)

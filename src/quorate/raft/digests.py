@@ -7,19 +7,20 @@ deterministic.  Raft itself would never notice.  So each replica notes its diges
 is right; who differs from that is told so, takes no further step, and has to be rebuilt.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 
 import msgspec
 
 from quorate.base.codec import Notice
-from quorate.base.errors import CorruptData
-from quorate.base.ids import GROUP_NAMES, Address, GroupId, ReplicaId
+from quorate.base.errors import ProtocolError, QuorateError, ReplicaDamaged
+from quorate.base.ids import GROUP_NAMES, Address, GroupId, NodeId, ReplicaId, node_of
+from quorate.raft.core.entries import NOBODY
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.messages import DigestNotice, DivergedNotice
-from quorate.runtime.ports import World
-from quorate.runtime.record import write_record
+from quorate.runtime.ports import Disk, World
+from quorate.runtime.record import read_record, write_record
 
 QUARANTINE_FILE = "quarantine.json"
 EVERY = 256
@@ -84,6 +85,8 @@ class Comparison:
         self._digest = digest
         self._notify = notify
         self._digests = Digests()
+        self._told: deque[int] = deque(maxlen=KEPT)
+        """The latest indexes whose digest this replica has told its leader."""
         self._diverged = False
         self.seen: dict[ReplicaId, int] = {}
         """Members that were told that they differ, and the first index where they did."""
@@ -97,12 +100,18 @@ class Comparison:
         if self._replica.role is Role.LEADER:
             self.hear(notice)
         elif (address := self._addresses.get(leader)) is not None:
+            self._told.append(index)
             self._notify(address, notice)
 
     def hear(self, notice: DigestNotice) -> None:
         """What a replica has; tell those that differ from a majority."""
-        if self._replica.role is not Role.LEADER:
+        replica = self._replica
+        if replica.role is not Role.LEADER or notice.replica not in replica.configuration.addresses:
             return
+        if notice.index % EVERY or notice.index > replica.log.last_index:
+            raise ProtocolError(
+                f"replica {notice.replica} has a digest at index {notice.index}, where none is told"
+            )
         self._digests.note(notice.replica, notice.index, notice.digest)
         for member in self._replica.configuration.members:
             verdict = self._digests.verdict(
@@ -110,31 +119,63 @@ class Comparison:
             )
             if verdict is not Verdict.DIVERGED:
                 continue
-            told = DivergedNotice(self._group, member, notice.index)
-            self.seen.setdefault(member, notice.index)
-            self._world.trace.event("diverged", group=self._group, replica=member)
+            self._found(member, notice.index)
             if member == self._replica.replica:
-                self.diverged(told)
+                self._end(notice.index)
             elif (address := self._addresses.get(member)) is not None:
-                self._notify(address, told)  # if that is lost, again after the next comparison
+                # If that is lost, again after the next comparison.
+                self._notify(address, DivergedNotice(self._group, member, notice.index))
 
-    def diverged(self, notice: DivergedNotice) -> None:
-        """This replica is not what a majority is: it ends, and must be rebuilt."""
-        if notice.replica != self._replica.replica or self._diverged:
+    def _found(self, member: ReplicaId, index: int) -> None:
+        if member not in self.seen:
+            name = self._replica.configuration.names.get(member, f"replica {member}")
+            self._world.trace.error(
+                f"The state of group {GROUP_NAMES.get(self._group, str(self._group))} on {name}"
+                f" differs from the majority's at index {index}: it is told to end, and its node"
+                " rebuilds it; examine that machine's memory and disk."
+            )
+        self.seen.setdefault(member, index)
+        self._world.trace.event("diverged", group=self._group, replica=member)
+
+    def told(self, notice: DivergedNotice, node: NodeId) -> None:
+        """A leader's word that this replica is not what a majority is.
+
+        Whoever is not its leader, or speaks of what it was never told, is not believed: the notice
+        makes a replica discard itself.
+        """
+        leader = self._replica.leader
+        if leader == NOBODY or node_of(leader) != node or leader == self._replica.replica:
             return
-        self._diverged = True
-        self._world.spawn(self._quarantine(notice.index), "quarantine")
+        if notice.replica == self._replica.replica and notice.index in self._told:
+            self._end(notice.index)
+
+    def _end(self, index: int) -> None:
+        """This replica must be rebuilt."""
+        if not self._diverged:
+            self._diverged = True
+            self._world.spawn(self._quarantine(index), "quarantine")
 
     async def _quarantine(self, index: int) -> None:
-        await write_record(self._world.disk, QUARANTINE_FILE, Quarantine(self._group, index))
+        try:
+            held = Quarantine(self._group, index)
+            await write_record(self._world.disk, QUARANTINE_FILE, held)
+        except QuorateError as error:  # what it ends with still has its supervisor rebuild it
+            self._world.trace.error(f"no record of the quarantine was left: {error.message}")
         self._world.stop(diverged(self._group, index))
 
 
-def diverged(group: GroupId, index: int) -> CorruptData:
+def refuse_quarantined(disk: Disk, where: str) -> None:
+    """Raises ``ReplicaDamaged`` if the replicas on ``disk`` must not start again; ``where`` names
+    the file in the sentence if that itself is damaged."""
+    held = read_record(disk, QUARANTINE_FILE, Quarantine, where, of_replica=True)
+    if held is not None:
+        raise diverged(held.group, held.index)
+
+
+def diverged(group: GroupId, index: int) -> ReplicaDamaged:
     """Why a replica in quarantine does not start."""
-    return CorruptData(
+    return ReplicaDamaged(
         f"The state of group {GROUP_NAMES.get(group, str(group))} on this node differs from that of"
-        f" the majority at index {index}: a disk or memory has lied, or there is a bug.  This node"
-        " takes no further step; have it rebuilt from the others: give it a new disk and add it to"
-        " the cluster as a new member."
+        f" the majority at index {index}: a disk or memory has lied, or there is a bug;"
+        f" {ReplicaDamaged.ADVICE}."
     )

@@ -116,7 +116,7 @@ class _Hosted:
         self.addresses = addresses
         self.owner = owner
         self.heard_ms: dict[ReplicaId, float] = {}
-        """When each other replica said anything last, by the monotonic clock."""
+        """When each other member said anything last, by the monotonic clock."""
         self.state_write = 0
         """The number of the last write that held a term or vote."""
         self.running_write = 0
@@ -188,7 +188,8 @@ class Driver:
                     raise ProtocolError(f"group {envelope.group}, from {envelope.sender}: {why}")
                 if door is not None:
                     self._learn(hosted.addresses, envelope.sender, door)
-                hosted.heard_ms[envelope.sender] = now_ms
+                if envelope.sender in hosted.replica.configuration.addresses:
+                    hosted.heard_ms[envelope.sender] = now_ms
                 self._step(hosted, Receive(envelope.sender, envelope.message))
         finally:
             self._send_out()
@@ -198,7 +199,7 @@ class Driver:
             addresses[sender] = door
 
     def heard_ms(self, group: GroupId) -> dict[ReplicaId, int]:
-        """How long ago each other replica of a group said anything here; without those that have
+        """How long ago each other member of a group said anything here; without those that have
         not since this process began."""
         now_ms = self._world.clock.monotonic_ms()
         return {peer: int(now_ms - at) for peer, at in self._hosted[group].heard_ms.items()}
@@ -266,7 +267,9 @@ class Driver:
             self._observer.stepped(hosted.group, replica, event, effects)
         if effects.configuration is not None:
             # Also of who is no longer a member: it may have to be told so.
-            hosted.addresses.update(effects.configuration.addresses)
+            members = effects.configuration.addresses
+            hosted.addresses.update(members)
+            hosted.heard_ms = {r: at for r, at in hosted.heard_ms.items() if r in members}
         if effects.write:
             if effects.hard_state is not None:
                 self._wal.set_state(hosted.group, effects.hard_state)

@@ -6,7 +6,7 @@ Hot paths bump plain numbers, an entry or a sync at a time; all else is read off
 import msgspec
 
 from quorate.base.histogram import Histogram
-from quorate.base.ids import Address
+from quorate.base.ids import ReplicaId
 from quorate.raft.messages import GroupStatus
 
 
@@ -34,7 +34,7 @@ class GroupFigures(msgspec.Struct, array_like=True):
     """Commands that are not yet answered."""
     proposal_bytes_waiting: int
     reads_waiting: int
-    follower_lags: dict[Address, int]
+    follower_lags: dict[ReplicaId, int]
     """Of each follower of this leader: the entries that it is not known to have on its disk."""
     commit_latency_ms: Histogram
     """From the proposal of an entry to its being applied and answered, on the leader."""
@@ -52,3 +52,5 @@ class RaftFigures(msgspec.Struct, tag="raft"):
     log_relocated_bytes: int
     """Of them, written again to make room."""
     log_segments: int
+    twin_messages: int = 0
+    """Dropped, since two processes spoke in the name of one node."""

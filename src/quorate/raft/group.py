@@ -260,7 +260,7 @@ class Group:
             self._proposals.bytes,
             self._reads.count + len(self._queries),
             {
-                self._addresses[peer]: last_index - progress.match_index
+                peer: last_index - progress.match_index
                 for peer, progress in replica.progress.items()
             },
             self._commit_latency_ms,

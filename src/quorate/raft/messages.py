@@ -44,6 +44,12 @@ class DivergedNotice(Notice, tag="raft.diverged.1"):
     index: int
 
 
+class SnapshotDoubted(Notice, tag="raft.snapshot_doubted.1"):
+    """What a replica was sent of ``snapshot`` does not check: the sender may look at its file."""
+
+    snapshot: SnapshotId
+
+
 MAX_PROPOSED = 256
 MAX_PROPOSED_BYTES = 640 * 1024
 """Of the commands in one ``Propose``; a control frame takes 1 MiB."""
@@ -122,6 +128,8 @@ class Readiness(Reply):
 
     problems: list[str]
     """A sentence for each replica here that cannot answer."""
+    warnings: list[str] = msgspec.field(default_factory=list)
+    """What else an operator must know, though replicas here answer."""
 
 
 class AskReady(Request[Readiness], tag="raft.ready.1"):

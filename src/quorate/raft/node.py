@@ -13,7 +13,7 @@ from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import HardState
 from quorate.raft.core.replica import Replica
 from quorate.raft.core.settings import Limits, Timing
-from quorate.raft.digests import QUARANTINE_FILE, Quarantine, diverged
+from quorate.raft.digests import QUARANTINE_FILE, refuse_quarantined
 from quorate.raft.driver import Driver
 from quorate.raft.figures import RaftFigures
 from quorate.raft.group import Group
@@ -26,7 +26,6 @@ from quorate.raft.snapshotter import load, start_of_log, start_of_term
 from quorate.raft.wal import SEGMENT_BYTES, Recovered, Wal
 from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import World
-from quorate.runtime.record import read_record
 
 
 class Membership(msgspec.Struct, frozen=True):
@@ -74,12 +73,10 @@ class RaftNode:
         ``door`` is where others reach this process.
 
         Raises ``BadConfiguration`` if the log is another node's or not there at all, and
-        ``CorruptData`` if log or snapshots are damaged: then no replica here may vote or
+        ``ReplicaDamaged`` if log or snapshots are: then no replica here may vote or
         acknowledge.
         """
-        held = read_record(world.disk, QUARANTINE_FILE, Quarantine, QUARANTINE_FILE)
-        if held is not None:
-            raise diverged(held.group, held.index)
+        refuse_quarantined(world.disk, QUARANTINE_FILE)
         wal, recovered = await Wal.open(world.disk, cluster, node, segment_bytes=segment_bytes)
         store = await SnapshotStore.open(world)
 
@@ -128,6 +125,7 @@ class RaftNode:
             log.bytes,
             log.relocated_bytes,
             log.segments,
+            self.server.twins.dropped,
         )
 
     async def hand_over(self, *, timeout_ms: float) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from quorate.base.codec import Notice, Request
-from quorate.base.errors import BadInput, NotFound, ProtocolError, QuorateError
-from quorate.base.ids import GroupId
+from quorate.base.errors import BadInput, CorruptData, NotFound, ProtocolError, QuorateError
+from quorate.base.ids import GroupId, ReplicaId, node_of
 from quorate.base.together import together
 from quorate.raft.changes import change_members
 from quorate.raft.core.configuration import Configuration
@@ -28,6 +28,7 @@ from quorate.raft.messages import (
     Readiness,
     ReadSnapshot,
     SnapshotChunk,
+    SnapshotDoubted,
     TransferLeadership,
 )
 from quorate.raft.sessions import admit
@@ -77,6 +78,7 @@ class RaftServer:
             RaftMessages: self._receive,
             DigestNotice: self._digest,
             DivergedNotice: self._diverged,
+            SnapshotDoubted: self._doubted,
         }
 
     def _propose(self, request: Propose, call: Call) -> Answer:
@@ -117,31 +119,57 @@ class RaftServer:
     async def _ready(self, request: AskReady, call: Call) -> Readiness:
         groups = self._groups.values()
         found = await together(_problem(group, READY_TIMEOUT_MS) for group in groups)
-        return Readiness([sentence for sentence in found if sentence])
+        return Readiness([sentence for sentence in found if sentence], self.twins.sentences())
 
     def _read_snapshot(self, request: ReadSnapshot, call: Call) -> Bulk:
         self._require_replica(call.peer)
-        data = self._snapshots.chunk(request.snapshot, request.offset, request.length)
+        try:
+            data = self._snapshots.chunk(request.snapshot, request.offset, request.length)
+        except (CorruptData, NotFound):
+            self._doubted(SnapshotDoubted(request.snapshot), call.peer)
+            raise
         return Bulk(SnapshotChunk(), [data])
 
     def _receive(self, notice: RaftMessages, peer: Identity) -> None:
-        self._require_replica(peer)
-        self.twins.hear(peer)
-        self._driver.receive(notice)
+        for envelope in notice.envelopes:
+            self._require_own(envelope.group, envelope.sender, peer)
+        if self._may_hear(peer):
+            self._driver.receive(notice)
 
     def _digest(self, notice: DigestNotice, peer: Identity) -> None:
-        self._require_replica(peer)
-        if notice.group in self._groups:
+        self._require_own(notice.group, notice.replica, peer)
+        if self._may_hear(peer) and notice.group in self._groups:
             self._groups[notice.group].comparison.hear(notice)
 
     def _diverged(self, notice: DivergedNotice, peer: Identity) -> None:
+        if self._may_hear(peer) and notice.group in self._groups:
+            self._groups[notice.group].comparison.told(notice, peer.node)
+
+    def _doubted(self, notice: SnapshotDoubted, peer: Identity) -> None:
+        if self._may_hear(peer) and notice.snapshot.group in self._groups:
+            self._groups[notice.snapshot.group].snapshotter.doubted(notice.snapshot)
+
+    def _may_hear(self, peer: Identity) -> bool:
+        """Raises ``ProtocolError`` for who is no replica."""
         self._require_replica(peer)
-        if notice.group in self._groups:
-            self._groups[notice.group].comparison.diverged(notice)
+        return self.twins.may_hear(peer)
 
     def _require_replica(self, peer: Identity) -> None:
         if peer.role != "raft" or not peer.cluster:
             raise ProtocolError(f"messages between replicas from {peer}, which is none")
+
+    def _require_own(self, group: GroupId, sender: ReplicaId, peer: Identity) -> None:
+        """A process speaks for the replicas of its own machine, and with TLS that machine is the
+        one that its certificate names."""
+        if node_of(sender) != peer.node:
+            raise ProtocolError(f"{peer} speaks for replica {sender} of another node")
+        if peer.certified and group in self._groups:
+            name = self._groups[group].configuration.names.get(sender, peer.certified)
+            if name != peer.certified:
+                raise ProtocolError(
+                    f"{peer.certified!r}, as its certificate says, speaks for replica {sender} of"
+                    f" {name!r}"
+                )
 
     def _group(self, group: GroupId) -> Group:
         found = self._groups.get(group)

@@ -8,6 +8,8 @@ Rules:
   cannot be.
 * A replica does one thing at a time: what it is offered while it takes a snapshot, it is offered
   again with the leader's next heartbeat.
+* Who is sent a snapshot whose bytes do not check says so.  The sender then reads the file of its
+  newest one as a whole; if a disk has lied, it takes another of its state, which is in memory.
 * A state that was half read back when something failed is nobody's: the process stops.
 """
 
@@ -21,6 +23,7 @@ from quorate.base.errors import (
     DiskFull,
     ProtocolError,
     QuorateError,
+    ReplicaDamaged,
     Unavailable,
 )
 from quorate.base.ids import Address, GroupId, ReplicaId
@@ -30,7 +33,7 @@ from quorate.raft.core.log import Log
 from quorate.raft.core.replica import Replica
 from quorate.raft.driver import Driver
 from quorate.raft.figures import SnapshotFigures
-from quorate.raft.messages import ReadSnapshot, SnapshotChunk
+from quorate.raft.messages import ReadSnapshot, SnapshotChunk, SnapshotDoubted
 from quorate.raft.sessions import SessionMachine
 from quorate.raft.snapshots import SnapshotStore
 from quorate.raft.snapshots.output import Turn
@@ -44,6 +47,8 @@ COMPACT_ENTRIES = 4096
 """Cut, and freed, in one turn."""
 MAX_GROWTH = 8
 """A large state is written less often: the log may grow to this many times its usual bound."""
+LOOK_AGAIN_MS = 4_000
+"""At a file that somebody doubts; often enough for all who are offered it again."""
 INSTALL_AGAIN_MS = 5_000
 """After one that could not be kept; the leader offers it with every heartbeat."""
 RETRY_SHARE = 4
@@ -86,6 +91,10 @@ class Snapshotter:
         self._restored = restored
         self._log_bytes = 0
         """Of the entries that were applied since the newest snapshot."""
+        newest = replica.snapshot
+        self._applied = (newest.id.index, newest.time_ms) if newest is not None else (0, 0)
+        """Index and log time of the state."""
+        self._look_at_ms = 0.0
         self._busy = False
         self.figures = SnapshotFigures()
 
@@ -96,6 +105,7 @@ class Snapshotter:
 
     def applied(self, entry_bytes: int, index: int, time_ms: int) -> None:
         """Entries of so many bytes were applied, up to ``index``: is it time for a snapshot?"""
+        self._applied = (index, time_ms)
         self._log_bytes += entry_bytes
         usual = self._replica.limits.snapshot_log_bytes
         newest = self._replica.snapshot
@@ -133,6 +143,29 @@ class Snapshotter:
 
         self._world.spawn(work(), "snapshot")
 
+    def doubted(self, id: SnapshotId) -> None:
+        """Somebody could not use what was read of ``id``: look, and take another if that is so."""
+        newest, now_ms = self._replica.snapshot, self._world.clock.monotonic_ms()
+        if self._busy or newest is None or newest.id != id or now_ms < self._look_at_ms:
+            return
+        self._look_at_ms = now_ms + LOOK_AGAIN_MS
+        self._busy = True
+
+        async def work() -> None:
+            try:
+                whole = await self._store.whole(id)
+            finally:
+                self._busy = False
+            if whole is None:
+                sometimes("damaged snapshot replaced")
+                self._world.trace.error(
+                    f"The snapshot of group {self._group} at index {id.index} is damaged on this"
+                    " disk: another is taken of the state in memory; examine the disk."
+                )
+                self.take(*self._applied)
+
+        self._world.spawn(work(), "look at a snapshot")
+
     def install(self, source: ReplicaId, offer: Snapshot) -> None:
         """Fetch what ``source`` offers, unless something is under way already."""
         address = self._addresses.get(source)
@@ -155,6 +188,8 @@ class Snapshotter:
                 snapshot = await self._store.receive(offer, fetch)
             except (DiskFull, CorruptData, BadConfiguration) as error:
                 self._world.trace.error(f"snapshot of group {self._group}: {error.message}")
+                if not isinstance(error, DiskFull):
+                    self._caller.notify(address, SnapshotDoubted(offer.id))
                 await self._world.clock.sleep(INSTALL_AGAIN_MS)
             except (Unavailable, ProtocolError) as error:  # DiskFailed stops the process
                 sometimes("snapshot transfer interrupted")
@@ -176,6 +211,7 @@ class Snapshotter:
         if self._replica.snapshot != snapshot:
             return  # the log has caught up meanwhile
         await load(self._world, self._sessions, self._store, snapshot)
+        self._applied = (snapshot.id.index, snapshot.time_ms)
         self._log_bytes = 0
         self.figures.installed += 1
         self.figures.installed_bytes += snapshot.bytes
@@ -187,7 +223,11 @@ class Snapshotter:
 async def load(
     world: World, sessions: SessionMachine, store: SnapshotStore, snapshot: Snapshot
 ) -> None:
-    """Read ``snapshot`` into the state.  Raises ``CorruptData``; then the state is nobody's."""
+    """Read ``snapshot`` into the state.
+
+    Raises ``ReplicaDamaged`` if its bytes are not what was written, ``CorruptData`` if the machine
+    cannot take what was; then the state is nobody's.
+    """
     turn = Turn(world.clock)
     for _ in sessions.restore(store.read(snapshot)):
         await turn.spend()
@@ -212,14 +252,14 @@ def start_of_term(
 def start_of_log(wal: Wal, group: GroupId, found: Recovered, snapshot: Snapshot | None) -> Log:
     """The log after a start: what the node's log holds, behind what the snapshot stands for.
 
-    Raises ``CorruptData`` if the snapshot that belongs to the log is not there.
+    Raises ``ReplicaDamaged`` if the snapshot that belongs to the log is not there.
     """
     stands_for = snapshot.id.index if snapshot is not None else 0
     if stands_for < found.cut_index:
-        raise CorruptData(
+        raise ReplicaDamaged(
             f"The log of group {group} was cut at {found.cut_index} and the newest snapshot that"
-            f" can be read stands for {stands_for}: this replica has lost its state; give this node"
-            " a new disk and add it to the cluster as a new member."
+            f" can be read stands for {stands_for}: this replica has lost its state;"
+            f" {ReplicaDamaged.ADVICE}."
         )
     log = Log(EntryId(found.cut_index, found.cut_term), found.entries)
     if snapshot is None or log.term(stands_for) == snapshot.id.term:

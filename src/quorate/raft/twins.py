@@ -3,7 +3,8 @@
 Both believe to be the one, vote, and acknowledge; what one of them promised the other does not
 know.  Each process draws a *life* when it begins (``rpc/handshake.py``).  A node that was started
 again has another life than before, and its old one is never heard again.  An old life that speaks
-after its successor, and not just because it was overtaken, is a twin.
+after its successor, and not just because it was overtaken, is a twin.  From then on this process
+hears neither: only a new member can take that node's place.
 """
 
 from quorate.base.ids import NodeId
@@ -26,12 +27,26 @@ class Twins:
         self._succeeded_ms: dict[NodeId, dict[str, float]] = {}
         """Of each earlier life of a node: when another was heard first after it."""
         self.found: dict[NodeId, tuple[str, str]] = {}
+        self.dropped = 0
+        """Messages of nodes of which there are two."""
 
-    def hear(self, peer: Identity) -> None:
-        """``peer`` has said something."""
+    def may_hear(self, peer: Identity) -> bool:
+        """``peer`` has said something: whether it may count."""
         latest = self._latest.get(peer.node)
         if latest != peer.life:
             self._changed(peer, latest)
+        if peer.node not in self.found:
+            return True
+        self.dropped += 1
+        return False
+
+    def sentences(self) -> list[str]:
+        """What an operator must know."""
+        return [
+            f"two processes speak in the name of node {node}, {one!r} and {other!r}: its disk was"
+            " cloned, and neither is heard here; stop both, and replace the node by a new member"
+            for node, (one, other) in self.found.items()
+        ]
 
     def _changed(self, peer: Identity, latest: str | None) -> None:
         if latest is None:
@@ -48,8 +63,4 @@ class Twins:
             self._latest[peer.node] = peer.life
         elif now_ms - since_ms > OVERTAKEN_MS and peer.node not in self.found:
             self.found[peer.node] = (latest, peer.life)
-            self._world.trace.error(
-                f"Two processes speak in the name of node {peer.node}, {latest!r} and"
-                f" {peer.life!r}: its disk was cloned.  Stop both, and replace the node by a new"
-                " member."
-            )
+            self._world.trace.error(self.sentences()[-1])

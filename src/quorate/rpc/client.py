@@ -14,6 +14,8 @@ Nothing is ever repeated here: only the caller can know what it may repeat.
 
 Bounds: 4096 calls outstanding to an address on a channel (``Overloaded``); above 16 MiB that wait
 to leave, calls wait, in order, for their deadline or for room; above 4 MiB, notices are dropped.
+Ways to 256 addresses a channel: addresses come over the network, too.  For one more, one on which
+no call waits is given up, the oldest of those that have no connection, or of all.
 
 A connection on which calls wait while the other end shows no sign of life is given up
 (``outgoing.py``), so that a partition that no packet ever reported costs a moment and not each
@@ -42,6 +44,7 @@ R = TypeVar("R")
 
 MAX_OUTSTANDING_CALLS = 4096
 NOTICE_BACKLOG_BYTES = 4 << 20
+MAX_LINKS = 256
 CONNECT_TIMEOUT_MS = 1000
 """For connecting, and again for the handshake."""
 MIN_PAUSE_MS = 50.0
@@ -108,6 +111,11 @@ class RpcClient:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _link(self, links: "dict[Address, _Link]", address: Address) -> "_Link":
+        if len(links) >= MAX_LINKS:
+            idle = [other for other, link in links.items() if not link.is_waited_for]
+            lost = [other for other in idle if links[other].connection is None]
+            for other in (lost or idle)[:1]:
+                links.pop(other).close()  # who needs it again, makes it again
         links[address] = link = _Link(
             self._world, address, self._identity, links is self._bulk, self._closed
         )
@@ -134,6 +142,10 @@ class _Link:
         self._pause_ms = MIN_PAUSE_MS
         self._pause_until_ms = 0.0
         self.on_lost: Callable[[], None] = lambda: None
+
+    @property
+    def is_waited_for(self) -> bool:
+        return self._outstanding > 0
 
     async def call(
         self, request: Request[Any], payload: Sequence[Buffer], timeout_ms: float

@@ -224,7 +224,8 @@ class ClientConnection(Channel):
 
     def _welcome(self, header: Header) -> None:
         try:
-            self._welcomed.set_result(welcome_from(header, self._identity))
+            server = welcome_from(header, self._identity, self.connection.certificate)
+            self._welcomed.set_result(server)
         except QuorateError as error:
             self._welcomed.set_result(self._at_address(error.info()))
 

@@ -244,7 +244,7 @@ class _ServerConnection(Channel):
 
     def _greet(self, header: Header) -> None:
         try:
-            hello = hello_from(header, self._server.identity)
+            hello = hello_from(header, self._server.identity, self.connection.certificate)
         except QuorateError as error:
             self._refuse(error)
             return

@@ -13,7 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from quorate.base.ids import Address
 
@@ -43,6 +43,14 @@ class Clock(Protocol):
     def call_later(self, delay_ms: float, callback: Callable[..., object], *args: Any) -> Timer: ...
 
 
+class Certificate(NamedTuple):
+    """What a certificate of the cluster's own authority says of who showed it."""
+
+    name: str
+    is_node: bool
+    """It was issued to a machine of the cluster, not to a user."""
+
+
 class Connection(Protocol):
     """One end of a two-way stream of frames."""
 
@@ -53,6 +61,10 @@ class Connection(Protocol):
     @property
     def peer(self) -> str:
         """The other end, for error messages and the log."""
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What the other end showed; ``None`` where there is no TLS."""
 
     def send(self, frames: Sequence[Frame]) -> None:
         """Hand over whole frames, in order, as one write.  Never blocks; silent once closed.

@@ -10,7 +10,7 @@ import msgspec
 
 from quorate.base.checksum import crc32c
 from quorate.base.codec import UNREADABLE
-from quorate.base.errors import BadConfiguration, CorruptData, NotFound
+from quorate.base.errors import BadConfiguration, CorruptData, NotFound, ReplicaDamaged
 from quorate.runtime.ports import Disk
 
 FORMAT = 1
@@ -43,11 +43,13 @@ async def write_record(disk: Disk, path: str, content: msgspec.Struct) -> None:
     await disk.sync_directory(path.rpartition("/")[0])
 
 
-def read_record(disk: Disk, path: str, kind: type[T], where: str) -> T | None:
+def read_record(
+    disk: Disk, path: str, kind: type[T], where: str, *, of_replica: bool = False
+) -> T | None:
     """The record at ``path``, or ``None`` if there is none.
 
     ``where`` names the file in the sentence of a ``BadConfiguration`` (a newer version wrote it)
-    or ``CorruptData``.
+    or ``CorruptData``; of what belongs to a replica (``of_replica``) that is ``ReplicaDamaged``.
     """
     try:
         file = disk.open(path)
@@ -68,8 +70,14 @@ def read_record(disk: Disk, path: str, kind: type[T], where: str) -> T | None:
         if envelope.crc32c == f"{crc32c(bytes(envelope.content)):08x}":
             return msgspec.json.decode(envelope.content, type=kind)
     except UNREADABLE as error:
-        raise CorruptData(f"{where} is damaged ({error}); {_ADVICE}") from error
-    raise CorruptData(f"{where} is damaged (its checksum does not fit); {_ADVICE}")
+        raise _damaged(where, str(error), of_replica) from error
+    raise _damaged(where, "its checksum does not fit", of_replica)
+
+
+def _damaged(where: str, why: str, of_replica: bool) -> CorruptData:
+    if of_replica:
+        return ReplicaDamaged(f"{where} is damaged ({why}); {ReplicaDamaged.ADVICE}.")
+    return CorruptData(f"{where} is damaged ({why}); {_ADVICE}")
 
 
 _ADVICE = "this directory cannot be trusted, so restore the file or replace the machine."

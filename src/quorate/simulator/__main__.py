@@ -13,7 +13,8 @@ from quorate.simulator.planted.bugs import BUGS
 from quorate.simulator.run import Report, run_plan
 from quorate.simulator.shrink import shrink
 from quorate.simulator.swarm import run_swarm, verdict
-from quorate.simulator.timeline.drawing import record_plan, write_page
+from quorate.simulator.timeline.drawing import record_plan
+from quorate.simulator.timeline.page import write_page
 from quorate.simulator.workloads.table import WORKLOADS, workload_of
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from quorate.base.check import Bug
 from quorate.base.codec import Request
-from quorate.base.errors import AlreadyExists, QuorateError
+from quorate.base.errors import AlreadyExists, QuorateError, ReplicaDamaged
 from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import StateMachine
+from quorate.base.sometimes import sometimes
 from quorate.gfs.client import DEFAULT_TIMEOUT_MS, FileSystem
 from quorate.kv.client import KvClient
 from quorate.mapreduce.client import JobClient
@@ -147,9 +147,10 @@ class Cluster(ABC):
         whether that was done."""
         return False
 
-    def repair(self) -> None:
-        """What an operator does from time to time: have lost replicas replaced."""
-        raise Bug("no disk was lost")
+    def repair(self) -> list[str]:
+        """From time to time: what nodes do about damaged replicas, and operators about lost ones;
+        gives the machines that are to be started again."""
+        return []
 
     def rpc(self, world: World) -> RpcClient:
         """What a client process calls with."""
@@ -290,7 +291,8 @@ class RaftCluster(Cluster):
     def _is_current(self, group: GroupId, replica: ReplicaId) -> bool:
         return replica == self._replica(group, name_of(replica))
 
-    def repair(self) -> None:
+    def repair(self) -> list[str]:
+        rebuilt = [name for name in self.names if self._rebuild(name)]
         for group in self.groups:
             name = self.leader(group)
             if name is None or name not in self.raft_nodes:
@@ -303,6 +305,16 @@ class RaftCluster(Cluster):
                 chosen = list(dict.fromkeys(voters))
                 rest = [other for other in dict.fromkeys(learners) if other not in chosen]
                 self.change_members(group, chosen, rest, REPAIR_MS)
+        return rebuilt
+
+    def _rebuild(self, name: str) -> bool:
+        """As node/rebuilding.py does: a damaged machine comes back under another id."""
+        [process] = self.processes(name)
+        damaged = not process.alive and isinstance(process.error, ReplicaDamaged)
+        if damaged and self.lose_disk(name):
+            sometimes("damaged replica rebuilt")
+            return True
+        return False
 
     def _node(self, name: str) -> NodeId:
         return NodeId(node_id(name) + self._lives[name] * NODES_A_LIFE)

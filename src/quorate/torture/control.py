@@ -44,3 +44,5 @@ class NodeSettings(msgspec.Struct, frozen=True):
     """Paths of authority, certificate and key."""
     control: Control
     timing: Timing = Timing()
+    watched: bool = False
+    """It tells of its elections on standard output (``watching.py``)."""

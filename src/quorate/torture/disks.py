@@ -54,7 +54,7 @@ class LoopDisks(Disks):
         for node in range(1, nodes + 1):
             image, mounted = folder / f"n{node}.ext4", folder / f"n{node}"
             mounted.mkdir(parents=True)
-            with image.open("wb") as file:
+            with image.open("xb") as file:
                 file.truncate(IMAGE_BYTES)
             command("mkfs.ext4", "-q", "-m", "0", str(image))
             command("mount", "-o", "loop", str(image), str(mounted))

@@ -24,6 +24,10 @@ class Clock:
     def now_ns(self) -> int:
         return time.monotonic_ns() - self._began_ns
 
+    def since_ms(self, monotonic_ms: float) -> float:
+        """A moment of the machine's monotonic clock, in milliseconds since the run began."""
+        return monotonic_ms - self._began_ns / 1e6
+
 
 class Gaps:
     """The longest time without an acknowledged change, between ``begin`` and ``end``."""

@@ -135,7 +135,7 @@ def no_namespaces() -> str:
 def make_certificate(folder: Path) -> TlsPaths:
     """An authority of the run's own, and one certificate for all its nodes."""
     create_authority(folder)
-    issued = issue(folder, "torture")
+    issued = issue(folder, "torture", is_node=True)
     paths = TlsPaths(folder / CERTIFICATE_FILE, folder / "cert.pem", folder / "key.pem")
     make_file(paths.cert, issued.cert.encode(), PUBLIC)
     make_file(paths.key, issued.key.encode(), PRIVATE)

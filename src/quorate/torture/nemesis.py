@@ -20,6 +20,7 @@ from quorate.torture.history import Clock
 from quorate.torture.hosts import Hosts
 from quorate.torture.nodes import TortureNode
 from quorate.torture.target import Target
+from quorate.torture.timeline import Gathering
 
 
 class Nemesis:
@@ -35,11 +36,18 @@ class Nemesis:
         leader: Callable[[], Awaitable[int | None]],
         serves: Callable[[bool], None],
         say: Callable[[str], None],
+        gathering: Gathering | None = None,
     ) -> None:
         """``leader`` finds who leads; ``serves`` is told whether a majority can serve."""
         self.nodes = [
             TortureNode(
-                number, target, hosts, disks.directory(number), folder / f"n{number}.log", self._end
+                number,
+                target,
+                hosts,
+                disks.directory(number),
+                folder / f"n{number}.log",
+                self._end,
+                gathering,
             )
             for number in range(1, len(hosts.addresses) + 1)
         ]
@@ -56,6 +64,7 @@ class Nemesis:
         self._leader = leader
         self._serves = serves
         self._say = say
+        self._gathering = gathering
         self._log = (folder / "faults.jsonl").open("w", encoding="utf-8")
         self._last: list[Fault] = []
         self._state = State()
@@ -100,12 +109,16 @@ class Nemesis:
         self._last.append(fault)
         self.struck[fault.kind] += 1
         self._write("begin", fault)
+        if self._gathering is not None:
+            self._gathering.begun(fault)
         self._say(str(fault))
         await self._make()
         await asyncio.sleep(began_s + fault.end_ms / 1000 - now_s())
         self._last.remove(fault)
         await self._make()
         self._write("end", fault)
+        if self._gathering is not None:
+            self._gathering.ended(fault)
 
     def _write(self, what: str, fault: Fault | None) -> None:
         event: dict[str, Any] = {"process": "nemesis", "type": what, "time": self._clock.now_ns()}

@@ -26,6 +26,7 @@ from quorate.runtime.real.world import TlsPaths, end_process, real_world, run
 from quorate.simulator.workloads.registers import Registers
 from quorate.torture.control import LIMITS, SEGMENT_BYTES, Control, NodeSettings
 from quorate.torture.ports import LossyNetwork, SlowDisk, WrongClock
+from quorate.torture.watching import Watcher
 
 CLUSTER = ClusterId("7" * 32)
 GROUP = GroupId(9)
@@ -84,6 +85,7 @@ async def serve(settings: NodeSettings) -> None:
         timing=settings.timing,
         limits=LIMITS,
         segment_bytes=SEGMENT_BYTES,
+        observer=Watcher(world.clock.monotonic_ms) if settings.watched else None,
     )
     server = RpcServer(world, identity, raft.server.requests, raft.server.notices)
     await server.start(settings.addresses[settings.node - 1])

@@ -17,8 +17,11 @@ from quorate.node.logfile import LogFile
 from quorate.torture.control import Control, NodeSettings
 from quorate.torture.hosts import Hosts
 from quorate.torture.target import Target
+from quorate.torture.timeline import Gathering
+from quorate.torture.watching import MARK
 
 _TAIL_BYTES = 600
+_LINE_BYTES = 1 << 16
 
 
 class TortureNode:
@@ -32,8 +35,10 @@ class TortureNode:
         directory: Path,
         log: Path,
         ended: Callable[["TortureNode", int], None],
+        gathering: Gathering | None,
     ) -> None:
-        """``ended`` is told of an end that nobody asked for, with its status."""
+        """``ended`` is told of an end that nobody asked for, with its status; ``gathering`` of
+        what happens to the node, and of what it says of itself."""
         self.number = number
         self.control = Control()
         self.frozen = False
@@ -46,6 +51,7 @@ class TortureNode:
         self._directory = directory
         self._log = log
         self._ended = ended
+        self._gathering = gathering
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -67,6 +73,7 @@ class TortureNode:
             str(self._directory),
             [str(tls.ca), str(tls.cert), str(tls.key)] if tls else None,
             self.control,
+            watched=self._gathering is not None,
         )
         line = [*self._hosts.prefix(self.number), *self._target.node_command(settings)]
         self.frozen = self.was_full = False
@@ -79,19 +86,38 @@ class TortureNode:
             start_new_session=True,  # a Ctrl-C at the terminal is for its parent alone
         )
         self._process = process
+        if self._gathering is not None:
+            self._gathering.started(self.number)
         self._watcher = asyncio.create_task(self._watch(process))
 
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        log = LogFile(self._log)
+        log, rest = LogFile(self._log), b""
         while process.stdout is not None and (said := await process.stdout.read(1 << 16)):
-            log.write(said)
+            *lines, rest = (rest + said).split(b"\n")
+            log.write(b"".join(line + b"\n" for line in lines if not self._is_told(line)))
+            if len(rest) > _LINE_BYTES:
+                log.write(rest)
+                rest = b""
+        log.write(rest)
         log.close()
         status = await process.wait()
         if process.stdin is not None:
             process.stdin.close()
         if self._process is process:  # nobody killed it
             self._process = None
+            if self._gathering is not None:
+                self._gathering.died(self.number, f"ends by itself with status {status}")
             self._ended(self, status)
+
+    def _is_told(self, line: bytes) -> bool:
+        """Whether it is an event; all else is its log."""
+        if self._gathering is None or not line.startswith(MARK):
+            return False
+        try:
+            self._gathering.heard(line.removeprefix(MARK))
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        return True
 
     def tell(self, control: Control) -> None:
         """What holds from now on, in this life and the next."""
@@ -115,6 +141,8 @@ class TortureNode:
     async def kill(self) -> None:
         """SIGKILL; returns when it is gone."""
         self._signal(signal.SIGKILL)
+        if self._gathering is not None and self._process is not None:
+            self._gathering.died(self.number, "is killed")
         self._process = None
         if self._watcher is not None:
             await asyncio.shield(self._watcher)

@@ -10,7 +10,15 @@ import time
 from collections.abc import Callable, Sequence
 
 from quorate.base.ids import Address
-from quorate.runtime.ports import Clock, Connection, Frame, FrameReceiver, Listener, Network
+from quorate.runtime.ports import (
+    Certificate,
+    Clock,
+    Connection,
+    Frame,
+    FrameReceiver,
+    Listener,
+    Network,
+)
 from quorate.runtime.real.clock import RealClock
 from quorate.runtime.real.disk import RealDisk
 from quorate.torture.control import Control
@@ -106,6 +114,10 @@ class _Link:
     @property
     def peer(self) -> str:
         return self._connection.peer
+
+    @property
+    def certificate(self) -> Certificate | None:
+        return self._connection.certificate
 
     def send(self, frames: Sequence[Frame]) -> None:
         told = self._told()

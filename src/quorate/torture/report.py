@@ -5,9 +5,10 @@ finish, a plain rule on strings: each text whose append was acknowledged stands 
 read last, and none whose append failed.
 """
 
+import json
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ class Report:
     """What must not be: a text lost, replicas that differ, a process that ended by itself."""
     verdicts: dict[str, str] = field(default_factory=dict)
     """By model, with the sentence of what does not fit."""
+    illegal_at_s: dict[str, float] = field(default_factory=dict)
+    """By model, when the operation ended that fits nowhere, in seconds since the run began."""
     verdict: Verdict = Verdict.UNKNOWN
     folder: str = ""
 
@@ -60,7 +63,8 @@ class Report:
         if self.recovered:
             verdicts.add(Verdict.UNKNOWN)
         for name, path in files.items():
-            operations = read_history(MODELS[name], path.read_bytes().split(b"\n"))
+            lines = path.read_bytes().split(b"\n")
+            operations = read_history(MODELS[name], lines)
             deadline = time.monotonic() + JUDGE_SECONDS
 
             def late(steps: int, deadline: float = deadline) -> bool:
@@ -69,6 +73,9 @@ class Report:
             judgement = check_history(MODELS[name], operations, late)
             self.verdicts[name] = f"{judgement.verdict.value} {judgement.detail}".strip()
             verdicts.add(judgement.verdict)
+            if judgement.verdict is Verdict.ILLEGAL:
+                stuck = next(key.stuck for key in judgement.keys if key.key == judgement.key)
+                self.illegal_at_s[name] = _ended_s(stuck[0][0], lines)
             if name == "kv" and not self.recovered:
                 self.findings += lost(operations)
         if self.findings:
@@ -111,6 +118,13 @@ class Report:
             f"verdict     {self.verdict.value}",
             *self.checks(),
         ]
+
+
+def _ended_s(operation: Operation, lines: Sequence[bytes]) -> float:
+    """Its moments are places in the order of all lines."""
+    times_ns = sorted(json.loads(line)["time"] for line in lines if line.strip())
+    moment = operation.invoked if operation.returned is None else operation.returned
+    return float(times_ns[int(moment)]) / 1e9
 
 
 def lost(operations: Iterable[Operation]) -> list[str]:

@@ -31,6 +31,7 @@ from quorate.torture.nemesis import Nemesis
 from quorate.torture.report import Report
 from quorate.torture.system import Mark, remove_leftovers
 from quorate.torture.target import Target, TargetClient
+from quorate.torture.timeline import Gathering
 
 PARTITIONS = ("auto", "namespaces", "transport")
 START_S = 30.0
@@ -52,6 +53,8 @@ class Settings:
     partitions: str
     kinds: Sequence[str]
     folder: Path
+    timeline: Path | None = None
+    """The HTML file to write."""
 
 
 def torture(settings: Settings, target: Target, say: Callable[[str], None]) -> Report:
@@ -70,6 +73,8 @@ def torture(settings: Settings, target: Target, say: Callable[[str], None]) -> R
         mark.release()
     say("judging")
     torment.report.judge(torment.files)
+    if settings.timeline is not None and torment.gathering is not None:
+        torment.gathering.draw(torment.report, torment.files, settings.timeline)
     return torment.report
 
 
@@ -85,6 +90,7 @@ class _Run:
         self._disks = make_disks(mark, folder, nodes)
         self._clock = Clock()
         self._recorder = Recorder(folder, self._clock)
+        self.gathering = None if settings.timeline is None else Gathering(self._clock)
         self._keys = Keys()
         self.files = self._recorder.files
         self.problem: BaseException | None = None
@@ -137,6 +143,7 @@ class _Run:
             self._leader,
             self._serves,
             self._say,
+            self.gathering,
         )
         for line in (f"partitions: {self._hosts.partitions}", f"disks: {self._disks.kind}"):
             self._say(line)

@@ -3,13 +3,18 @@
 Namespaces, links and mounts outlive who made them.  All of a run bear its *mark*, ``qt`` and the
 process id, and the run holds a lock file of that name for as long as it lives, however it ends.
 So a mark whose lock can be taken is left over from a run that was killed: ``remove_leftovers``.
+
+Locks and disks lie in one folder of this user's alone, below a directory where anybody may make
+names beforehand.  So nothing is taken from, or written below, a folder that is not ours.
 """
 
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from quorate.base.errors import BadConfiguration, NotJudged
@@ -52,7 +57,7 @@ class Mark:
 
     def __init__(self) -> None:
         self.name = f"qt{os.getpid()}"
-        self._path = _locks() / f"{self.name}.lock"
+        self._path = _own_folder() / f"{self.name}.lock"
         self._lock = FileLock(self._path, 0)
 
     def release(self) -> None:
@@ -64,8 +69,8 @@ class Mark:
 def remove_leftovers() -> list[str]:
     """Remove what earlier runs left that did not come to clean up; their marks."""
     removed = []
-    for path in sorted(_locks().glob("*.lock")):
-        if not _MARK.fullmatch(path.stem) or path.stem == f"qt{os.getpid()}":
+    for path in sorted(_own_folder().glob("*.lock")):
+        if not _MARK.fullmatch(path.stem):
             continue
         try:
             lock = FileLock(path, 0)
@@ -80,10 +85,11 @@ def remove_leftovers() -> list[str]:
 
 def remove_all(mark: str) -> None:
     """Namespaces, links, mounts and images of ``mark``, whatever of them is there."""
+    folder = mount_folder(mark)
     if os.geteuid() == 0:
         own = re.compile(rf"{mark}(?!\d)\w*")
         for mounted in _mounts():
-            if own.search(mounted):
+            if Path(mounted).is_relative_to(folder):
                 _quietly("umount", "-l", mounted)
         if shutil.which("ip") is not None:
             spaces = {line.split()[0] for line in _lines("ip", "netns", "list")}
@@ -93,17 +99,26 @@ def remove_all(mark: str) -> None:
             for link in (name.partition("@")[0] for name in names):
                 if own.fullmatch(link):
                     _quietly("ip", "link", "del", link)
-    shutil.rmtree(mount_folder(mark), ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def mount_folder(mark: str) -> Path:
     """Where the disks of ``mark`` are mounted, and their images lie."""
-    return Path(tempfile.gettempdir()) / f"quorate-{mark}-disks"
+    return _own_folder() / f"{mark}-disks"
 
 
-def _locks() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"quorate-torture-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+def _own_folder() -> Path:
+    """Raises ``NotJudged`` if somebody else has made it, or may write to it."""
+    user = os.geteuid()
+    folder = Path(tempfile.gettempdir()).resolve() / f"quorate-torture-{user}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o077:
+        raise NotJudged(
+            f"{folder} is not a folder of this user's alone, so it may lead anywhere: remove it, or"
+            " name another place with TMPDIR."
+        )
     return folder
 
 

@@ -17,6 +17,8 @@ from quorate.cli import main
         ("--nodes", "2"),
         ("--clients", "0"),
         ("--dir", "."),
+        ("--timeline", "."),
+        ("--timeline", "no/such/folder/run.html"),
     ],
 )
 def test_a_run_that_cannot_be_has_no_verdict(

@@ -377,6 +377,27 @@ def test_a_disk_of_another_cluster_or_machine_is_refused(stranger: ChunkOwner) -
         assert files(machine) == ["0000000000000001"]
 
 
+def test_a_machine_that_was_rebuilt_keeps_the_chunks_of_its_earlier_ids() -> None:
+    async def work(world: World, store: ChunkStore) -> None:
+        await store_whole(store, 1, b"abc")
+
+    async def look(world: World, store: ChunkStore) -> None:
+        assert list(store.handles) == [1] and bytes(store.read(1, 0, 3)[1]) == b"abc"
+        await store_whole(store, 2, b"def")
+
+    async def again(world: World, store: ChunkStore) -> None:
+        assert bytes(store.read(1, 0, 3)[1]) + bytes(store.read(2, 0, 3)[1]) == b"abcdef"
+
+    with Simulation(1) as simulation:
+        machine = simulation.machine("n1")
+        with_store(machine, work)
+        with_store(machine, look, ChunkOwner(OWNER.cluster, NodeId(7), "n1", (OWNER.node,)))
+        ids = (OWNER.node, NodeId(7))
+        with_store(machine, again, ChunkOwner(OWNER.cluster, NodeId(8), "n1", ids))
+        with pytest.raises(BadConfiguration, match="belongs to node 8"):
+            with_store(machine, again)
+
+
 def test_chunks_without_the_record_of_whose_they_are_are_not_used() -> None:
     async def work(world: World, store: ChunkStore) -> None:
         await store_whole(store, 1, b"abc")

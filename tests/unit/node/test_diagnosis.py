@@ -126,6 +126,19 @@ def test_one_node_down_is_a_risk_with_its_name_and_since_when() -> None:
     assert "start n3 again" in finding.do and "bootstrap n3" in finding.do_not
 
 
+def test_how_far_behind_a_silent_node_is_its_leader_knows_of_each_group() -> None:
+    leader = replica(1, "leader", last=(3, 5_000), match={2: 5_000, 3: 4_000})
+    other = replica(1, "leader", last=(3, 90), match={2: 90, 3: 0})  # never heard since it leads
+    other.group = GroupId(2)
+    second = replica(2, last=(3, 90))
+    second.group = GroupId(2)
+    facts = Facts(CLUSTER, [machine(1, leader, other), machine(2, replica(2), second), silent(3)])
+    finding = only(facts, "voter-missing")
+    assert finding.groups == ("namespace", "jobs")
+    assert finding.behind == ("n3 lacks 1,000 entries of namespace, or fewer",)
+    assert finding.as_json()["behind"] == [*finding.behind]
+
+
 def test_a_lost_majority_names_who_is_missing_and_who_has_the_newest_log() -> None:
     mine = replica(1, last=(3, 812), heard={2: 61_000})
     facts = Facts(CLUSTER, [machine(1, mine), silent(2), silent(3)])
@@ -219,7 +232,9 @@ def test_a_joint_change_that_does_not_end() -> None:
 def test_a_replica_whose_digest_differs_from_the_others() -> None:
     facts = three()
     facts.nodes[2].groups[0].digest = 8
-    assert "the state of n3 differs" in only(facts, "diverged").sentence
+    finding = only(facts, "diverged")
+    assert "the state of n3 differs" in finding.sentence
+    assert "It still answers" in finding.sentence and "It is in quarantine" not in finding.sentence
 
 
 def test_a_replica_in_quarantine_is_known_to_its_leader() -> None:
@@ -228,6 +243,22 @@ def test_a_replica_in_quarantine_is_known_to_its_leader() -> None:
     facts.nodes[2] = silent(3)
     finding = next(f for f in diagnose(facts) if f.kind == "diverged")
     assert "at entry 512" in finding.sentence and "quarantine" in finding.do_not
+    assert "It is in quarantine" in finding.sentence
+
+
+def test_a_replica_that_is_rebuilt_is_not_called_missing() -> None:
+    facts = three()
+    now = voters(1, 2, 3)
+    new = ReplicaId(70_000)
+    now = Configuration(
+        now.voters, now.addresses | {new: door(3)}, (new,), names=now.names | {new: "n3"}
+    )
+    for node in facts.nodes:
+        node.groups[0].configuration = now
+    facts.nodes[2].groups[0].replica = new
+    facts.nodes[0].groups[0].heard_ms = {ReplicaId(2): 40, new: 40}
+    finding = only(facts, "rebuilding")
+    assert "the replica of n3 was damaged and is being rebuilt" in finding.sentence
 
 
 def test_another_clusters_machine_where_one_of_ours_belongs() -> None:

@@ -17,6 +17,7 @@ from quorate.mapreduce.messages import WorkerFigures
 from quorate.node.messages import ProcessFigures
 from quorate.node.metrics import SeenNode, SeenProcess, exposition
 from quorate.node.operating_system import ProcessUse
+from quorate.raft.core.configuration import founding
 from quorate.raft.figures import GroupFigures, RaftFigures, SnapshotFigures
 from quorate.raft.messages import GroupStatus
 from quorate.rpc.figures import RpcFigures
@@ -34,11 +35,18 @@ COUNTED = (
         "threads",
         "files",
         "node",
+        "damaged",
+        "replicas",
+        "messages",
     ),
     *("keys", "restricted", "watches"),
     *("chunks", "way", "slots", "running", "reporting", "connections"),
 )
 """What a name may end in that has no unit: what is counted, or which number it is."""
+
+
+REBUILT = ReplicaId(70_000)
+"""Another id of the third machine: both are members for a while."""
 
 
 def durations(*values_ms: float) -> Histogram:
@@ -48,9 +56,18 @@ def durations(*values_ms: float) -> Histogram:
     return histogram
 
 
-def group(number: GroupId, lags: dict[Address, int]) -> GroupFigures:
+def group(number: GroupId, lags: dict[ReplicaId, int]) -> GroupFigures:
     leader = Address("127.0.0.1:1")
     status = GroupStatus(number, ReplicaId(1001), "leader", 7, leader, 12, 10, 13, 0)
+    status.configuration = founding(
+        {
+            ReplicaId(1001): leader,
+            ReplicaId(1002): Address("127.0.0.1:2"),
+            ReplicaId(1003): Address("127.0.0.1:3"),
+            REBUILT: Address("127.0.0.1:3"),
+        }
+    )
+    status.diverged = {ReplicaId(1003): 256, ReplicaId(900): 512}  # who is no member any more
     return GroupFigures(
         status, True, 2, 40, 3, 300, 1, lags, durations(0.3, 700), SnapshotFigures(1, 10, 1500)
     )
@@ -87,7 +104,7 @@ class Read:
 
 
 def scraped(worker: WorkerFigures | None, accept: str = OPEN) -> Read:
-    lags = {Address("127.0.0.1:2"): 1, Address("127.0.0.1:3"): 9}
+    lags = {ReplicaId(1002): 1, ReplicaId(1003): 9, REBUILT: 40}
     raft = RaftFigures(
         [group(NAMESPACE_GROUP, lags), group(JOBS_GROUP, {})], durations(4), 4096, 512, 2
     )
@@ -97,7 +114,7 @@ def scraped(worker: WorkerFigures | None, accept: str = OPEN) -> Read:
         process("worker", worker),
     ]
     node = SeenNode(
-        "n1", "0.1.0", 10**10, ProcessUse(30_000_000, 0.5, 9, 2), durations(), processes
+        "n1", "0.1.0", 10**10, True, ProcessUse(30_000_000, 0.5, 9, 2), durations(), processes
     )
     text, content_type = exposition(node, accept)
     assert ("openmetrics" in content_type) is (accept == OPEN)
@@ -110,9 +127,11 @@ def test_both_formats_are_read_by_their_parsers_and_hold_the_same_values(accept:
     read = scraped(WorkerFigures(2, 1, 0), accept)
     assert read.value("quorate_raft_term", group="namespace") == 7
     assert read.value("quorate_raft_apply_lag_entries", group="jobs") == 2
-    assert (
-        read.value("quorate_raft_follower_lag_entries", group="namespace", peer="127.0.0.1:3") == 9
-    )
+    assert read.value("quorate_replicas_damaged") == 1
+    lag, third = "quorate_raft_follower_lag_entries", "127.0.0.1:3"
+    assert read.value(lag, group="namespace", peer=third, replica="1003") == 9
+    assert read.value(lag, group="namespace", peer=third, replica=str(REBUILT)) == 40
+    assert read.value("quorate_raft_diverged_replicas", group="namespace") == 1
     assert read.value("quorate_process_resident_memory_bytes", role="supervisor") == 30_000_000
     assert read.value("quorate_process_cpu_seconds_total", role="raft") == 1.5
     assert read.value("quorate_rpc_calls_total", role="chunkserver") == 100
@@ -171,6 +190,6 @@ def test_a_process_that_does_not_answer_is_down_and_nothing_is_made_up_for_it() 
 
 
 def test_nothing_of_a_header_comes_back() -> None:
-    node = SeenNode("n1", "0.1.0", 1, None, durations(), [])
+    node = SeenNode("n1", "0.1.0", 1, False, None, durations(), [])
     _, content_type = exposition(node, "application/openmetrics-text; version=9\nX: y")
     assert "version=9" not in content_type and "\n" not in content_type

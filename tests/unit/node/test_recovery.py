@@ -23,15 +23,18 @@ from quorate.base.ids import (
 from quorate.cli.main import run as run_command
 from quorate.node.bootstrap import founding_identity, new_cluster_id
 from quorate.node.config import NodeConfig
+from quorate.node.doctor.local import look_here
 from quorate.node.identity import NodeIdentity, founding_replica, require_identity
 from quorate.node.lock import FileLock
 from quorate.node.recovery import TERMS, Plan, make_plan, report_of, sentences
 from quorate.node.survivor import GroupReport, Survivor, read_survivor
 from quorate.raft.core.configuration import Configuration, founding
-from quorate.raft.core.entries import Entry, EntryKind, HardState
+from quorate.raft.core.entries import Entry, EntryKind, HardState, SnapshotId
 from quorate.raft.proposals import LogBatch
+from quorate.raft.snapshots import SnapshotStore
 from quorate.raft.wal import Wal
 from quorate.runtime.real.disk import RealDisk
+from quorate.runtime.real.world import close_world, real_world, run
 
 CLUSTER = ClusterId("c" * 32)
 TIME_MS = 1_790_000_000_000
@@ -116,7 +119,7 @@ def test_what_is_executed_is_on_the_disk_once_and_for_all_groups(
     recover(monkeypatch, tmp_path, "--json")
     code = json.loads(capsys.readouterr().out)["code"]
     assert recover(monkeypatch, tmp_path, "--execute", code) == 0
-    after = read_survivor(config, identity)
+    after = read_survivor(config, identity, print)
     files, jobs = after.group(NAMESPACE_GROUP), after.group(JOBS_GROUP)
     assert (files.last_index, files.last_term, files.term) == (41, TERMS + 5, TERMS + 5)
     assert (jobs.last_index, jobs.last_term) == (1, TERMS)
@@ -137,7 +140,47 @@ def test_damage_is_named_with_file_and_byte(tmp_path: Path) -> None:
     data[512 + 600] ^= 1
     segment.write_bytes(data)
     with pytest.raises(CorruptData, match=r"log/[0-9a-f]{16}\.seg, byte \d+"):
-        read_survivor(config, identity)
+        read_survivor(config, identity, print)
+
+
+def with_snapshots(config: NodeConfig, *indexes: int) -> list[Path]:
+    """Whole snapshots of the files' group at these indexes, of term 4; their files."""
+
+    async def write() -> None:
+        world = real_world(config.disk_path("raft"))
+        store = await SnapshotStore.open(world)
+        members = founding({ReplicaId(9): Address("10.0.0.9:7400")})
+        for index in indexes:
+            id = SnapshotId(NAMESPACE_GROUP, index, 4, ReplicaId(9))
+            await store.write(id, TIME_MS + index, members, iter([b"state"]))
+        await close_world(world)
+
+    run(write)
+    return sorted((config.disk_path("raft") / "snapshots").glob("*.snap"))
+
+
+def test_damage_that_a_start_survives_does_not_stop_a_recovery(tmp_path: Path) -> None:
+    config = with_log(tmp_path, 40)
+    identity = require_identity(config, tmp_path / "node.toml")
+    older, newer = with_snapshots(config, 50, 60)
+    data = bytearray(newer.read_bytes())
+    data[9] ^= 1
+    newer.write_bytes(data)
+    newer.with_suffix(".writing").write_text("of no use")  # a start removes it
+    before = bytes_of(tmp_path)
+    heard: list[str] = []
+    files = read_survivor(config, identity, heard.append).group(NAMESPACE_GROUP)
+    assert (files.last_index, files.last_term, files.committed_index) == (50, 4, 50)
+    assert files.configuration.voters == (9,) and files.time_ms == TIME_MS + 50
+    assert len(heard) == 1 and newer.name in heard[0]
+    found = look_here(config, tmp_path / "node.toml")
+    assert [one.kind for one in found] == ["damaged-snapshot", "not-running"]
+    assert bytes_of(tmp_path) == before
+    data = bytearray(older.read_bytes())
+    data[-20] ^= 1
+    older.write_bytes(data)
+    with pytest.raises(CorruptData, match=older.name):
+        read_survivor(config, identity, heard.append)
 
 
 def survivor(node: int, *logs: tuple[int, int], names: tuple[str, ...] = NAMES) -> Survivor:
@@ -188,6 +231,43 @@ def test_nothing_is_lost_if_every_majority_includes_a_survivor() -> None:
     assert all("Nothing that was acknowledged is lost" in said for said in sentences(plan))
 
 
+def with_members(report: Survivor, *voters: int, old: tuple[int, ...] = ()) -> Survivor:
+    """The same logs, with these machines in force in all groups; ``old``: a change is under way."""
+    groups = []
+    for found in report.groups:
+        voting, leaving = (
+            tuple(founding_replica(found.group, NodeId(node)) for node in nodes)
+            for nodes in (voters, old)
+        )
+        members = dict.fromkeys((*voting, *leaving), Address("10.0.0.1:7400"))
+        configuration = Configuration(voting, members, old_voters=leaving)
+        groups.append(msgspec.structs.replace(found, configuration=configuration))
+    return msgspec.structs.replace(report, groups=tuple(groups))
+
+
+@pytest.mark.parametrize(
+    ("survivors", "voters"),
+    [
+        ((1, 3), (1, 2, 4)),  # 2 and 4 may know the change as ended, and decide by themselves
+        ((1, 4), (1, 4, 5)),  # 2 and 3 may not know of the change, and decide by the old members
+    ],
+)
+def test_of_a_joint_change_the_lost_need_one_of_the_two_majorities(
+    survivors: tuple[int, ...], voters: tuple[int, ...]
+) -> None:
+    reports = [survivor(node, (3, 900), (3, 50), names=FIVE) for node in survivors]
+    plan = make_plan([with_members(report, *voters, old=(1, 2, 3)) for report in reports])
+    assert not any(group.complete for group in plan.groups)
+    assert all("What may be lost" in said for said in sentences(plan))
+
+
+def test_of_a_joint_change_nothing_is_lost_if_each_majority_has_a_survivor() -> None:
+    """Half of the old and half of the new voters are lost: neither half can decide."""
+    reports = [survivor(node, (3, 900), (3, 50), names=FIVE) for node in (1, 2)]
+    joint = [with_members(report, 1, 2, 4, 5, old=(1, 2, 3, 4)) for report in reports]
+    assert all(group.complete for group in make_plan(joint).groups)
+
+
 def test_a_majority_of_survivors_needs_no_recovery() -> None:
     with pytest.raises(BadInput, match="n1, n2 can decide without the others"):
         make_plan([survivor(1, (3, 9), (3, 9)), survivor(2, (3, 9), (3, 9))])
@@ -211,7 +291,14 @@ def test_reports_that_do_not_belong_together_are_refused() -> None:
 def test_a_report_goes_through_json_and_nothing_else_is_taken_for_one() -> None:
     one = survivor(1, (3, 9), (3, 9))
     assert report_of(msgspec.json.encode(one), "x") == one
-    for data in (b"", b"{}", b"\xff", msgspec.json.encode(one)[:-9]):
+    first, other = one.groups
+    stateless = msgspec.structs.replace(other, configuration=Configuration((), {}))
+    broken = [
+        msgspec.structs.replace(one, groups=groups)
+        for groups in ((first,), (first, first), (first, other, other), (first, stateless))
+    ]
+    whole = msgspec.json.encode(one)
+    for data in (b"", b"{}", b"\xff", whole[:-9], *map(msgspec.json.encode, broken)):
         with pytest.raises(BadInput, match="x is no report"):
             report_of(data, "x")
 

@@ -429,6 +429,22 @@ def test_who_is_not_known_here_is_heard_and_answered_once_its_address_is() -> No
     play(scenario)
 
 
+def test_only_members_are_remembered_as_heard() -> None:
+    """A status bears it all: whoever invents senders must not make it grow."""
+
+    async def scenario(desk: Desk) -> None:
+        for number in range(4, 1_000):
+            desk.hear(VoteRequest(1, 0, 0, pre_vote=True), sender=ReplicaId(number))
+        desk.hear(VoteRequest(1, 0, 0, pre_vote=True), sender=THREE)
+        desk.hear(append(1), sender=TWO)
+        assert set(desk.driver.heard_ms(GROUPS[0])) == {TWO, THREE}
+        leaves = configured(1, 1, founding({r: Address(f"m{r}:raft") for r in (ME, TWO)}))
+        desk.hear(AppendRequest(1, 0, 0, 0, [leaves]))
+        assert set(desk.driver.heard_ms(GROUPS[0])) == {TWO}
+
+    play(scenario)
+
+
 def test_who_has_left_the_group_is_still_answered() -> None:
     async def scenario(desk: Desk) -> None:
         leaves = configured(1, 1, founding({ME: Address("m1:raft")}))

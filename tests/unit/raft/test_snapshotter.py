@@ -7,9 +7,10 @@ from types import TracebackType
 import pytest
 
 from quorate.base import sometimes
-from quorate.base.errors import CorruptData, DiskFailed
+from quorate.base.errors import DiskFailed, ReplicaDamaged
 from quorate.base.ids import GroupId, ReplicaId
 from quorate.raft.client import GroupClient
+from quorate.raft.core.entries import Snapshot, SnapshotId
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.group import Group
 from quorate.raft.messages import GroupStatus
@@ -106,6 +107,14 @@ class Run:
             return False
         states = [self.status(name) for name in names]
         return len({(s.last_applied, s.digest, s.commit_index) for s in states}) == 1
+
+    def within(self, name: str, act: Callable[[], None]) -> None:
+        """Do something as the process of this node."""
+
+        async def work() -> None:
+            act()
+
+        self.process(name).run(self.simulation.loop.create_task, work())
 
     def ends(self, name: str) -> BaseException | None:
         process = self.process(name)
@@ -344,9 +353,9 @@ def test_a_damaged_snapshot_keeps_its_node_out_and_says_what_to_do() -> None:
         run.simulation.machine(name).disk.flip_bit(f"raft/{DIRECTORY}/{file}", 5_000, 3)
         run.cluster.start(name)
         error = run.ends(name)
-        assert isinstance(error, CorruptData)
+        assert isinstance(error, ReplicaDamaged)
         assert "is damaged" in error.message
-        assert "give this node a new disk" in error.message
+        assert "rebuilt from the others" in error.message
         run.append(5)  # the others go on
 
 
@@ -363,9 +372,9 @@ def test_a_log_that_was_cut_beyond_the_snapshots_that_are_left_keeps_its_node_ou
             run.on_disk(name, lambda world: world.disk.remove(f"{DIRECTORY}/{file}"))
         run.cluster.start(name)
         error = run.ends(name)
-        assert isinstance(error, CorruptData)
+        assert isinstance(error, ReplicaDamaged)
         assert "log of group 1 was cut at" in error.message
-        assert "add it to the cluster as a new member" in error.message
+        assert "rebuilt from the others" in error.message
         assert run.status(run.leader).replica != ReplicaId(0)
 
 
@@ -381,3 +390,84 @@ def test_what_cannot_be_installed_is_not_tried_again_with_every_heartbeat() -> N
         assert 1 <= len(told) <= 3
         disk.faults.capacity_bytes += 1 << 30
         run.wait(run.all_equal)
+
+
+@pytest.mark.parametrize("hurt", ["a bit", "in the header", "cut short", "gone"])
+def test_a_leader_whose_snapshot_is_damaged_while_it_runs_takes_another(hurt: str) -> None:
+    """Else nobody could be rebuilt or join until it starts again, and then it would be lost."""
+    with Run(9, LARGE) as run:
+        name, leader = with_one_behind(run), run.leader
+        run.simulation.run_for(2_000)  # it has taken the last one
+        [file] = snapshot_files(run, leader)
+        disk = run.simulation.machine(leader).disk
+        found = disk.found(("raft", DIRECTORY, file))
+        assert isinstance(found, FileInode)
+        match hurt:
+            case "a bit":
+                disk.flip_bit(f"raft/{DIRECTORY}/{file}", 5_000, 3)
+            case "in the header":
+                disk.flip_bit(f"raft/{DIRECTORY}/{file}", 20, 3)
+            case "cut short":
+                del found.current[5_000:]
+            case "gone":
+                del disk.directory(("raft", DIRECTORY)).entries[file]
+        process = run.process(leader)
+        run.cluster.start(name)
+        run.wait(run.all_equal, 20_000)
+        assert run.process(leader) is process and process.alive
+        assert run.status(name).snapshot_index > 10
+        run.cluster.kill(leader)
+        run.cluster.start(leader)
+        run.wait(run.all_equal, 20_000)
+        assert run.process(leader).alive
+        run.append(3)
+        assert run.length() == 23
+
+
+def test_a_damaged_snapshot_that_came_from_another_is_replaced_at_the_same_index() -> None:
+    """Its id is another, and the damaged file must not be found at a start."""
+    with Run(10, LARGE) as run:
+        name, leader = with_one_behind(run), run.group(run.leader)
+        run.within(run.leader, lambda: leader.snapshotter.take(leader.last_applied, leader.time_ms))
+        run.wait(lambda: run.status(run.leader).snapshot_index == leader.last_applied)
+        run.cluster.start(name)
+        run.wait(run.all_equal, 60_000)
+        replica = run.group(name)._replica
+        received = replica.snapshot
+        assert received is not None and received.id.source != replica.replica
+        assert received.id.index == run.group(name).last_applied
+        [file] = snapshot_files(run, name)
+        run.simulation.machine(name).disk.flip_bit(f"raft/{DIRECTORY}/{file}", 5_000, 3)
+        run.within(name, lambda: run.group(name).snapshotter.doubted(received.id))
+        run.wait(lambda: len(snapshot_files(run, name)) == 2, 20_000)
+        run.wait(lambda: file not in snapshot_files(run, name), 20_000)
+        taken = replica.snapshot
+        assert taken is not None and taken.id.source == replica.replica
+        assert taken.id.index == received.id.index
+        run.cluster.kill(name)
+        run.cluster.start(name)
+        run.wait(run.all_equal, 20_000)
+
+
+def test_doubts_about_a_good_snapshot_cost_one_look_in_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Run(11, LARGE) as run:
+        with_one_behind(run)
+        run.simulation.run_for(2_000)
+        leader = run.leader
+        newest = run.group(leader)._replica.snapshot
+        assert newest is not None
+        looks: list[object] = []
+        whole = SnapshotStore.whole
+
+        async def counted(self: SnapshotStore, id: SnapshotId) -> Snapshot | None:
+            looks.append(id)
+            return await whole(self, id)
+
+        monkeypatch.setattr(SnapshotStore, "whole", counted)
+        for _ in range(100):
+            run.within(leader, lambda: run.group(leader).snapshotter.doubted(newest.id))
+            run.simulation.run_for(10)
+        assert looks == [newest.id]
+        assert run.group(leader)._replica.snapshot == newest

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from raft_replicas import entries, snapshot_at
 
-from quorate.base.errors import CorruptData
+from quorate.base.errors import ReplicaDamaged
 from quorate.base.ids import ClusterId, GroupId, NodeId, ReplicaId
 from quorate.raft.core.entries import NOBODY, EntryId, HardState, Snapshot
 from quorate.raft.snapshotter import start_of_log, start_of_term
@@ -74,7 +74,7 @@ def test_a_log_of_another_history_than_the_snapshot_is_cut_and_one_of_the_same_i
 def test_a_log_that_was_cut_beyond_the_snapshot_has_lost_its_state() -> None:
     def work(wal: Wal) -> None:
         found = Recovered(HardState(3), 5, 2, [])
-        with pytest.raises(CorruptData, match="add it to the cluster as a new member"):
+        with pytest.raises(ReplicaDamaged, match="rebuilt from the others"):
             start_of_log(wal, GROUP, found, snapshot_at(4, 2))
 
     with_wal(work)

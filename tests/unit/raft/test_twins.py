@@ -19,9 +19,9 @@ class Heard:
         trace = SimpleNamespace(error=self.errors.append)
         self.twins = Twins(cast(World, SimpleNamespace(clock=clock, trace=trace)))
 
-    def hear(self, life: str, at_ms: float) -> None:
+    def hear(self, life: str, at_ms: float) -> bool:
         self.now_ms = at_ms
-        self.twins.hear(Identity(ClusterId("c"), NodeId(2), "raft", life))
+        return self.twins.may_hear(Identity(ClusterId("c"), NodeId(2), "raft", life))
 
 
 def test_a_node_that_starts_again_is_one_node() -> None:
@@ -43,4 +43,15 @@ def test_two_that_speak_in_turns_are_named_once() -> None:
     for number in range(20):
         heard.hear("at A" if number % 2 else "at B", number * 400.0)
     assert set(heard.twins.found[NodeId(2)]) == {"at A", "at B"}
+    assert heard.twins.sentences() == heard.errors
     assert len(heard.errors) == 1 and "its disk was cloned" in heard.errors[0]
+
+
+def test_neither_of_two_is_heard_any_more_and_all_others_are() -> None:
+    heard = Heard()
+    assert heard.hear("at A", 0) and heard.hear("at B", 1)
+    assert not heard.hear("at A", 2 * OVERTAKEN_MS)  # its promises are not those of B
+    assert not heard.hear("at B", 3 * OVERTAKEN_MS)
+    assert not heard.hear("at A", 4 * OVERTAKEN_MS)
+    assert heard.twins.dropped == 3
+    assert heard.twins.may_hear(Identity(ClusterId("c"), NodeId(3), "raft", "at C"))

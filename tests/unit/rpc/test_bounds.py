@@ -21,6 +21,7 @@ from unit.rpc.support import (
 )
 
 from quorate.base.errors import DeadlineExceeded, Maybe, Overloaded, Unavailable
+from quorate.base.ids import Address
 from quorate.rpc import client, server
 from quorate.rpc.answer import Answer
 from quorate.rpc.connection import HIGH_BACKLOG_BYTES
@@ -391,5 +392,24 @@ def test_notices_to_the_dead_try_again_ever_more_rarely_and_calls_at_once(
             pair.client.notify(ADDRESS, Hint(3))
             await pair.here.clock.sleep(10)
         assert len(attempts) >= before + 2
+
+    simulate(scenario)
+
+
+def test_ways_to_addresses_that_nobody_needs_any_more_are_given_up() -> None:
+    """Peers name addresses: a notice to each of them must not leave something for ever."""
+
+    async def scenario(pair: Pair) -> None:
+        hanging = asyncio.ensure_future(pair.client.call(ADDRESS, Hang(1), timeout_ms=60_000))
+        await pair.here.clock.sleep(50)
+        used = control(pair)
+        for number in range(3 * client.MAX_LINKS):
+            pair.client.notify(Address(f"nowhere{number}:raft"), Hint(number))
+            await pair.here.clock.sleep(1)
+        assert len(pair.client._control) == client.MAX_LINKS
+        assert control(pair) is used and not used.closed
+        await pair.here.clock.sleep(10_000)
+        assert len(pair.here._tasks) < 10  # nor does anything go on trying
+        hanging.cancel()
 
     simulate(scenario)

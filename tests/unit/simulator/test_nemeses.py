@@ -289,10 +289,17 @@ def test_a_full_disk_takes_no_more_until_there_is_room() -> None:
         assert disk.free_bytes() > 1 << 30
 
 
-def test_a_flipped_bit_is_found_when_the_node_starts() -> None:
+def test_a_flipped_bit_is_found_when_the_node_starts_and_its_replica_rebuilt() -> None:
     with arena(FlippedBit(at_ms=BEGIN_MS, for_ms=100, number=1, target="n2")) as at:
-        at.until(AFTER_MS)
-        assert isinstance(at.process("n2").error, Damaged)
+        before = at.cluster.voters(GROUP)
+        found = False
+        for now_ms in range(BEGIN_MS, AFTER_MS + 10_000, 50):
+            at.until(now_ms)
+            found = found or isinstance(at.process("n2").error, Damaged)
+        assert found
+        assert at.process("n2").alive
+        assert at.cluster.voters(GROUP) == before
+        assert at.simulation.machine("n2").disk.found(("raft", "log")) is not None
 
 
 @pytest.mark.parametrize("by_power_loss", [False, True])

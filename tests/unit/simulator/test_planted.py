@@ -76,6 +76,7 @@ REQUIRED = (
     "truncation without conflict",
     "snapshot without its session table",
     "snapshot index off by one",
+    "checksums of a snapshot ignored",
     "stale read without ReadIndex",
     "lease kept after transfer",
     "read served before the no-op",

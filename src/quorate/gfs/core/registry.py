@@ -84,7 +84,7 @@ class Registry:
     """The chunkservers of a cluster whose machines are ``names``, which its owner keeps up to date.
 
     One of another machine is taken, too: it may be about to join, or have left with chunks that
-    nobody else has.
+    nobody else has.  It gets no new ones: it may be stopped at any time.
     """
 
     def __init__(self, names: Mapping[NodeId, str]) -> None:
@@ -96,6 +96,7 @@ class Registry:
         """Take in a heartbeat; whether a full report is wanted."""
         server = self.servers.get(report.node)
         if server is None:
+            self._supersede(report.address)
             server = KnownServer(report.node, report.name, report.address)
             self.servers[report.node] = server
         if (report.incarnation, report.sequence) <= (server.incarnation, server.sequence):
@@ -114,6 +115,14 @@ class Registry:
         for handle in report.removed:
             self._remove(server, handle)
         return False
+
+    def _supersede(self, address: Address) -> None:
+        """Somebody else listens there now: a machine that was rebuilt under another id, with the
+        same chunks, must not be taken for two."""
+        for node, server in list(self.servers.items()):
+            if server.address == address:
+                self._forget(server)
+                del self.servers[node]
 
     def _add(self, server: KnownServer, handle: int) -> None:
         if handle not in server.handles:
@@ -145,6 +154,13 @@ class Registry:
         del server.unjudged[-MAX_GARBAGE:]
         return [handle for handle in judged if handle in server.handles and is_garbage(handle)]
 
+    def is_live(self, node: NodeId, now_ms: float) -> bool:
+        return node in self.servers and self.servers[node].is_live(now_ms)
+
+    def has(self, node: NodeId, handle: int) -> bool:
+        """Whether the chunkserver, live or not, has reported the chunk."""
+        return node in self._locations.get(handle, ())
+
     def live(self, handle: int, now_ms: float) -> list[KnownServer]:
         """The live chunkservers that have the chunk."""
         servers = [self.servers[node] for node in self._locations.get(handle, ())]
@@ -166,7 +182,7 @@ class Registry:
         live = [
             server
             for node, server in sorted(self.servers.items())
-            if server.is_live(now_ms) and node not in exclude
+            if server.is_live(now_ms) and node in self.names and node not in exclude
         ]
         if len(live) < minimum:
             raise self._too_few(live, exclude, minimum)

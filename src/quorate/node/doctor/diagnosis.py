@@ -34,7 +34,11 @@ def _merged(found: Sequence[Finding]) -> list[Finding]:
         if same is not finding:
             ages = [age for age in (same.since_s, finding.since_s) if age is not None]
             groups = (*same.groups, *finding.groups)
-            merged[key] = same._replace(groups=groups, since_s=max(ages, default=None))
+            merged[key] = same._replace(
+                groups=groups,
+                since_s=max(ages, default=None),
+                behind=(*same.behind, *finding.behind),
+            )
     return list(merged.values())
 
 

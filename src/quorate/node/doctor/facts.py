@@ -36,9 +36,15 @@ class Finding(NamedTuple):
     """Those that it is about; none: machines."""
     since_s: float | None = None
     """As far as those that answer know."""
+    behind: tuple[str, ...] = ()
+    """How far silent replicas are, as far as their leaders know."""
 
     def as_json(self) -> dict[str, Any]:
-        return self._asdict() | {"severity": self.severity.name.lower(), "groups": [*self.groups]}
+        return self._asdict() | {
+            "severity": self.severity.name.lower(),
+            "groups": [*self.groups],
+            "behind": [*self.behind],
+        }
 
 
 @dataclass(slots=True)

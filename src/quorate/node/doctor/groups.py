@@ -11,6 +11,7 @@ from quorate.base.ids import ReplicaId
 from quorate.node.doctor.facts import Facts, Finding, GroupLook, Severity, listed, verb
 from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.membership import CAUGHT_UP_ENTRIES
+from quorate.raft.digests import EVERY
 from quorate.raft.messages import GroupStatus
 
 SILENT_MS = 3_000
@@ -30,9 +31,12 @@ def of_group(facts: Facts, look: GroupLook) -> Iterator[Finding]:
     if leader is None:
         yield _no_leader(look, configuration)
     else:
-        if missing:
-            yield _some_missing(look, configuration, missing)
-        elif _spare(look, configuration) == 0:
+        rebuilt = [voter for voter in missing if _successor(look, configuration, voter)]
+        if rebuilt:
+            yield _rebuilding(look, rebuilt)
+        if gone := [voter for voter in missing if voter not in rebuilt]:
+            yield _some_missing(look, configuration, gone)
+        elif not missing and _spare(look, configuration) == 0:
             yield _no_spare(look, configuration)
         yield from _joint(look, configuration, leader)
         yield from _lagging(facts, look, leader)
@@ -156,6 +160,41 @@ def _some_missing(
         f" {verb(len(missing), 'it', 'they')} promised is gone with the disk.",
         (look.title,),
         max(heard, default=None),
+        _behind(look, missing),
+    )
+
+
+def _behind(look: GroupLook, missing: list[ReplicaId]) -> tuple[str, ...]:
+    """What silent replicas lack, as far as the leader knows: one that has taken over since they
+    fell silent has not heard what they have."""
+    leader = look.leader
+    known = leader.match_indexes if leader is not None else {}
+    return tuple(
+        f"{look.name(replica)} lacks {leader.last_index - known[replica]:,} entries of"
+        f" {look.title}, or fewer"
+        for replica in missing
+        if leader is not None and known.get(replica)
+    )
+
+
+def _successor(look: GroupLook, configuration: Configuration, old: ReplicaId) -> bool:
+    """Whether the machine of ``old`` is a member under a newer id, too: it is rebuilt."""
+    return any(
+        other != old and other in look.seen and look.name(other) == look.name(old)
+        for other in configuration.members
+    )
+
+
+def _rebuilding(look: GroupLook, rebuilt: list[ReplicaId]) -> Finding:
+    names = look.all_names(rebuilt)
+    return Finding(
+        Severity.RISK,
+        "rebuilding",
+        f"the replica of {names} was damaged and is being rebuilt from the others, under a new id;"
+        " it votes again when it has caught up.",
+        "wait, and ask again.",
+        "stop another machine meanwhile.",
+        (look.title,),
     )
 
 
@@ -261,14 +300,25 @@ def _diverged(look: GroupLook, configuration: Configuration) -> Iterator[Finding
                 told.update({replica: index for replica in replicas if replica not in told})
     for replica, index in told.items():
         if replica in configuration.members:
-            name = look.name(replica)
-            yield Finding(
-                Severity.RISK,
-                "diverged",
-                f"the state of {name} differs from that of the others at entry {index}: its disk or"
-                " memory has lied, or there is a bug.  It is in quarantine, and takes no step.",
-                f"give {name} a new disk and take it in as a new machine: 'quorate cluster"
-                " replace'; keep the old disk for whoever looks for the cause.",
-                f"remove quarantine.json to make {name} start.",
-                (look.title,),
-            )
+            yield _different(look, replica, index)
+
+
+def _different(look: GroupLook, replica: ReplicaId, index: int) -> Finding:
+    name = look.name(replica)
+    if replica in look.seen:
+        now = (
+            f"It still answers, so what is read there may be wrong.  Leaders compare at each"
+            f" {EVERY}th entry; at the next one it goes into quarantine."
+        )
+    else:
+        now = "It is in quarantine, and takes no step until it is rebuilt from the others."
+    return Finding(
+        Severity.RISK,
+        "diverged",
+        f"the state of {name} differs from that of the others at entry {index}: its disk or memory"
+        f" has lied, or there is a bug.  {now}",
+        f"let {name} run, or start it again: it is rebuilt by itself; if that comes again, replace"
+        " its memory or disk.  What was wrong is kept there, in raft.damaged-ID.",
+        f"remove quarantine.json to make {name} start.",
+        (look.title,),
+    )

@@ -25,8 +25,8 @@ PATIENCE = 4
 
 def snapshot_taken(replica: Replica, snapshot: Snapshot, now_ms: float) -> None:
     """``Compact`` may cut behind it from now on."""
-    if replica.snapshot is not None and snapshot.id.index <= replica.snapshot.id.index:
-        return  # one was installed meanwhile
+    if replica.snapshot is not None and snapshot.id.index < replica.snapshot.id.index:
+        return  # one was installed meanwhile; one of the same index takes a damaged one's place
     replica.snapshot = snapshot
     replica.forget_configurations(snapshot.id.index)
     log, limits = replica.log, replica.limits

@@ -9,7 +9,7 @@ import msgspec
 
 from quorate.base.check import Bug, check
 from quorate.base.ids import ReplicaId
-from quorate.raft.core.entries import NOBODY
+from quorate.raft.core.entries import NOBODY, EntryKind
 from quorate.raft.core.replica import Replica, Role
 
 
@@ -45,6 +45,11 @@ def check_state(replica: Replica) -> None:
         raise Bug("the log is cut where no snapshot stands for it")
     if replica.durable_index > last_index:
         raise Bug("durable index beyond the log")
+    at, known = replica.configurations[-1]
+    if len(replica.configurations) > 1:  # the first is the founders' or a snapshot's
+        obeyed = at <= last_index and log.entry(at).kind == EntryKind.CONFIGURATION
+        check(obeyed, "a configuration is obeyed that is not in the log (§6)")
+    check(replica.configuration == known, "the configuration obeyed is not the latest (§6)")
     match replica.role:
         case Role.LEADER:
             check(replica.leader == replica.replica, "a leader follows another")

@@ -12,7 +12,13 @@ Rules (their reasons stand in ``format.py``):
 from collections.abc import Iterator
 
 from quorate.base.check import check
-from quorate.base.errors import BadConfiguration, CorruptData, NotFound, ProtocolError
+from quorate.base.errors import (
+    BadConfiguration,
+    CorruptData,
+    NotFound,
+    ProtocolError,
+    ReplicaDamaged,
+)
 from quorate.base.ids import GroupId
 from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import Snapshot, SnapshotId
@@ -31,10 +37,7 @@ from quorate.runtime.ports import World
 
 KEPT_AFTER_READ_MS = 30_000.0
 
-_ADVICE = (
-    "this replica cannot be restored from it: give this node a new disk and add it to the cluster"
-    " as a new member."
-)
+_ADVICE = f"nothing can be restored from it: {ReplicaDamaged.ADVICE}."
 
 
 class SnapshotStore:
@@ -87,7 +90,7 @@ class SnapshotStore:
         check(time_ms >= 0, f"a log time of {time_ms} ms")
         self._writing[id.group] = id
         try:
-            if (here := await self._whole(id)) is not None:
+            if (here := await self.whole(id)) is not None:
                 return here
             encoder = Encoder()
             header = encoder.header(id, time_ms, configuration)
@@ -117,7 +120,7 @@ class SnapshotStore:
         """The stream that was written, in blocks of at most 256 KiB, each verified before it is
         given.
 
-        Raises ``CorruptData`` (``details``: path and offset) at the first byte that is not what
+        Raises ``ReplicaDamaged`` (``details``: path and offset) at the first byte that is not what
         was written, and at the end if the end is missing; ``NotFound`` if the file is gone.
         """
         path = path_of(snapshot.id, Kind.WHOLE)
@@ -126,6 +129,8 @@ class SnapshotStore:
             for piece in pieces(file, Verifier(snapshot, path, _ADVICE)):
                 if piece.data:
                     yield piece.data
+        except CorruptData as error:
+            raise ReplicaDamaged(error.message, **error.details) from error
         finally:
             file.close()
 
@@ -172,7 +177,7 @@ class SnapshotStore:
         check(group not in self._receiving, f"group {group} receives one snapshot at a time")
         self._receiving[group] = offer.id
         try:
-            if (here := await self._whole(offer.id)) is not None:
+            if (here := await self.whole(offer.id)) is not None:
                 return here
             for id, path in self._files(Kind.PARTIAL):
                 if id.group == group and path != partial:
@@ -183,11 +188,15 @@ class SnapshotStore:
         return self._add(offer, "snapshot received")
 
     def discard_before(self, group: GroupId, index: int) -> None:
-        """Remove the group's snapshots of an index below ``index``, but never the newest."""
+        """Remove the group's snapshots of an index below ``index``, but never the newest; and those
+        that are damaged, if the newest stands for all that they stand for."""
         newest = self.newest(group)
         now_ms = self._world.clock.monotonic_ms()
         for id, path in self._files(Kind.WHOLE):
-            if id.group != group or id.index >= index or newest is None or id >= newest.id:
+            if id.group != group or newest is None:
+                continue
+            damaged = id not in self._snapshots and id.index <= newest.id.index
+            if not damaged and (id.index >= index or id >= newest.id):
                 continue
             read_ms = self._read_ms.get(id)
             if read_ms is not None and now_ms - read_ms < KEPT_AFTER_READ_MS:
@@ -202,7 +211,7 @@ class SnapshotStore:
         self._world.trace.event(event, group=id.group, index=id.index, bytes=snapshot.bytes)
         return snapshot
 
-    async def _whole(self, id: SnapshotId) -> Snapshot | None:
+    async def whole(self, id: SnapshotId) -> Snapshot | None:
         """The snapshot ``id``, if it is here and every byte of it checks; else it is forgotten."""
         snapshot = self._snapshots.get(id)
         if snapshot is None:

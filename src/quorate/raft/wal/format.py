@@ -53,7 +53,7 @@ from typing import NamedTuple
 
 from quorate.base.check import check
 from quorate.base.checksum import crc32c
-from quorate.base.errors import CorruptData
+from quorate.base.errors import ReplicaDamaged
 from quorate.base.ids import ClusterId, NodeId
 
 FORMAT_VERSION = 1
@@ -71,7 +71,7 @@ _FIRST = SECTOR - _BATCH.size
 _OTHER = SECTOR - len(STAMP)
 
 
-class Damaged(CorruptData):
+class Damaged(ReplicaDamaged):
     """The log on this disk does not say any more what this node promised.
 
     ``details`` hold ``path`` and ``offset``.  Nothing was changed on the disk.

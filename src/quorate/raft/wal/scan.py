@@ -26,8 +26,7 @@ def damaged(path: str, offset: int, what: str) -> Damaged:
     sometimes("damaged log refused")
     return Damaged(
         f"The log is damaged: {what} ({path}, byte {offset}); this node may have promised what it"
-        " no longer knows, so its replicas must not take part: give it a new disk and add it to"
-        " the cluster as a new member.",
+        f" no longer knows: {Damaged.ADVICE}.",
         path=path,
         offset=offset,
     )

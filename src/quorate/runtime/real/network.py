@@ -25,8 +25,8 @@ from quorate.base.errors import (
     Unavailable,
 )
 from quorate.base.ids import Address
-from quorate.runtime.ports import Buffer, Connection, Frame, FrameReceiver, Listener
-from quorate.runtime.real.tls import TlsContexts
+from quorate.runtime.ports import Buffer, Certificate, Connection, Frame, FrameReceiver, Listener
+from quorate.runtime.real.tls import TlsContexts, certificate_of
 
 _LENGTH = Struct(">I")
 _HEADER_BYTES = _LENGTH.size
@@ -226,6 +226,12 @@ class RealConnection(asyncio.BufferedProtocol):
             transport.write(pieces[0])
         else:  # one system call on uvloop, where each write is one
             transport.writelines(pieces)
+
+    @property
+    def certificate(self) -> Certificate | None:
+        transport = self._transport
+        shown = None if transport is None else transport.get_extra_info("peercert")
+        return None if shown is None else certificate_of(shown)
 
     def buffered_bytes(self) -> int:
         return 0 if self._transport is None else self._transport.get_write_buffer_size()

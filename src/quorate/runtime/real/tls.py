@@ -1,13 +1,20 @@
 """Mutual TLS between the machines of a cluster: three paths, one private authority.
 
-Both sides show a certificate that the cluster's own authority signed; TLS 1.3 only.
+Both sides show a certificate that the cluster's own authority signed; TLS 1.3 only.  Its common
+name says who that is, and its organizational unit whether it is a machine (``NODE_UNIT``).
 """
 
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from quorate.base.errors import BadConfiguration
+from quorate.runtime.ports import Certificate
+
+NODE_UNIT = "quorate node"
+USER_UNIT = "quorate user"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +42,8 @@ def tls_contexts(paths: TlsPaths) -> TlsContexts:
 def _context(side: int, paths: TlsPaths) -> ssl.SSLContext:
     context = ssl.SSLContext(side)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    # The private authority is the only root of trust and signs machines of this cluster alone, so
-    # its signature says all; which of its machines answers is settled by the ids in the handshake.
+    # The private authority is the only root of trust, so its signature says who is let in; whether
+    # that is a machine, and which, is compared with what the handshake declares (rpc/handshake.py).
     context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     for name, path in (("ca", paths.ca), ("cert", paths.cert), ("key", paths.key)):
@@ -62,3 +69,10 @@ def _context(side: int, paths: TlsPaths) -> ssl.SSLContext:
             f"unencrypted key in PEM format ({reason})"
         ) from error
     return context
+
+
+def certificate_of(decoded: Mapping[str, Any]) -> Certificate:
+    """That of a peer, as ``ssl`` gives it after it has verified it."""
+    subject = {field: value for part in decoded.get("subject", ()) for field, value in part}
+    is_node = subject.get("organizationalUnitName") == NODE_UNIT
+    return Certificate(subject.get("commonName", ""), is_node)

@@ -23,7 +23,7 @@ from typing import TypeVar
 
 from quorate.base.errors import BadConfiguration, ProtocolError, Unavailable
 from quorate.base.ids import Address
-from quorate.runtime.ports import Connection, Frame, FrameReceiver, Listener
+from quorate.runtime.ports import Certificate, Connection, Frame, FrameReceiver, Listener
 from quorate.runtime.simulated.faults import Faults, Link
 from quorate.runtime.simulated.loop import SimulatedLoop
 from quorate.runtime.simulated.process import SimulatedProcess
@@ -133,6 +133,10 @@ class SimulatedConnection:
     @property
     def peer(self) -> str:
         return self._peer
+
+    @property
+    def certificate(self) -> Certificate | None:
+        return None
 
     def start(self, receiver: FrameReceiver) -> None:
         self._receiver = receiver

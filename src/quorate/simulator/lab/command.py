@@ -1,9 +1,8 @@
 """``quorate lab raft``: a core through all lab tests, and what its first failure was.
 
 Each test runs with its seeds, one after the other, up to the first that fails.  Of the first
-failure of all the report has the promise, the command that replays it, and the last events.  It is
-run once more to see that it is the same: a core that draws its own dice or iterates over a set of
-strings is told so.
+failure of all the report has the promise, the command that replays it, and its timeline: it is run
+once more, and watched.  If that goes another way, the core is no function of its seed, and is told.
 """
 
 import contextlib
@@ -20,7 +19,9 @@ from quorate.simulator.lab.loading import Core, load_core
 from quorate.simulator.lab.registry import LabTest
 from quorate.simulator.lab.results import Measure, Result, worst_measures
 from quorate.simulator.lab.swarm import SWARM
-from quorate.simulator.lab.timeline import picture
+from quorate.simulator.lab.timeline import timeline_of
+from quorate.simulator.timeline.events import Run as Timeline
+from quorate.simulator.timeline.page import write_page
 
 TESTS: dict[str, LabTest] = {**COURSE, **SWARM}
 SKELETON = Path(__file__).parent / "cores" / "skeleton.py"
@@ -59,6 +60,8 @@ class Outcome(NamedTuple):
 class Failure(NamedTuple):
     """The first of all."""
 
+    core: str
+    """Without folder and ending."""
     test: str
     seed: int
     promise: str
@@ -68,7 +71,28 @@ class Failure(NamedTuple):
     replay: str
     repeats: bool
     """Whether a second run with the same seed went the same way."""
-    picture: str
+    timeline: Timeline
+
+    @property
+    def default_file(self) -> Path:
+        """Where the timeline goes if nobody says where."""
+        return Path(f"{self.core}-{self.test}-{self.seed}.html")
+
+    def draw(self, file: Path) -> None:
+        """One HTML file."""
+        write_page(self.timeline, file)
+
+    def as_json(self, timeline: Path | None) -> dict[str, Any]:
+        """``timeline`` is where it has been written."""
+        return {
+            "test": self.test,
+            "seed": self.seed,
+            "promise": self.promise,
+            "broken": self.broken,
+            "replay": self.replay,
+            "repeats": self.repeats,
+            "timeline": None if timeline is None else str(timeline),
+        }
 
 
 def lab_tests(name: str | None) -> list[LabTest]:
@@ -112,22 +136,24 @@ def _run_test(core: Core, test: LabTest, seeds: range | tuple[int]) -> Outcome:
 
 
 def _explain(core: Core, run: Run) -> Failure:
-    again = _run(run.test, core, run.seed)
+    again = _run(run.test, core, run.seed, watched=True)
+    replay = f"quorate lab raft --core {core.name} --test {run.test.name} --seed {run.seed}"
     return Failure(
+        Path(core.name).stem,
         run.test.name,
         run.seed,
         run.test.promise,
         str(run.broken),
-        f"quorate lab raft --core {core.name} --test {run.test.name} --seed {run.seed}",
-        again.events == run.events,
-        picture(run.names, run.events),
+        replay,
+        again.went_as(run),
+        timeline_of(again, core, replay),
     )
 
 
-def _run(test: LabTest, core: Core, seed: int) -> Run:
+def _run(test: LabTest, core: Core, seed: int, *, watched: bool = False) -> Run:
     """What a core prints goes to standard error: the results stay a program's to read."""
     with contextlib.redirect_stdout(sys.stderr):
-        return run_core(test, core, seed)
+        return run_core(test, core, seed, watched=watched)
 
 
 def write_skeleton(file: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from quorate.runtime.simulated.forbidden import NotInSimulation
 from quorate.runtime.simulated.process import ProcessKilled
-from quorate.simulator.lab.errors import CoreFailed, place_in
+from quorate.simulator.lab.errors import CoreFailed, last_in, place_in
 from quorate.simulator.lab.results import Broken
 
 CALL_SECONDS = 10.0
@@ -45,6 +45,13 @@ class Guard:
     def call(self, server: str, function: Callable[..., Any], *args: Any) -> Any:
         """``function(*args)`` of ``server``; raises ``CoreFailed`` for whatever it does wrong."""
         self._count(server)
+        return self._run(server, function, *args)
+
+    def aside(self, server: str, function: Callable[..., Any]) -> Any:
+        """The same for what is asked only when somebody watches: it does not count."""
+        return self._run(server, function)
+
+    def _run(self, server: str, function: Callable[..., Any], *args: Any) -> Any:
         self._inside += 1
         try:
             return function(*args)
@@ -54,17 +61,20 @@ class Guard:
             what = str(error).partition(" was called")[0]
             raise CoreFailed(
                 f"{self._place(error)}: {what} is of the real world, and a run must be a function"
-                f" of its seed: {_USE_INSTEAD}"
+                f" of its seed: {_USE_INSTEAD}",
+                last_in(error, self._file),
             ) from None
         except _TooLong as error:
             raise CoreFailed(
                 f"{self._place(error)}: {_name(function)} on {server} did not return within"
-                f" {CALL_SECONDS:g} s: an endless loop?"
+                f" {CALL_SECONDS:g} s: an endless loop?",
+                last_in(error, self._file),
             ) from None
         except BaseException as error:
             raise CoreFailed(
                 f"{self._place(error)}: {_name(function)} on {server} raised"
-                f" {type(error).__name__}: {error}"
+                f" {type(error).__name__}: {error}",
+                last_in(error, self._file),
             ) from None
         finally:
             self._inside -= 1

@@ -35,6 +35,11 @@ class Core(NamedTuple):
     file: Path
     make: Callable[..., Any]
 
+    @property
+    def tells(self) -> bool:
+        """Whether it has ``timeline()``."""
+        return callable(getattr(self.make, "timeline", None))
+
 
 def load_core(name: str) -> Core:
     """The class ``Raft`` of a shipped core or of a file."""

@@ -1,58 +1,43 @@
-"""What happened in one run of a learner's core, in order: the stuff of a timeline.
+"""What happens in one run of a learner's core, as events of a timeline.
 
-An event says when, where, what kind, and in words what; after each, what every server believes.
+While a method of the core runs, what it does waits: first comes that it was called, with the state
+of the server after it, then what is another in that state, and then what it did.  So a server that
+asks for votes of term 3 is in term 3.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
-MAX_EVENTS = 200_000
-"""Kept of one run; beyond it the older half is let go."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerView:
-    """What a server shows at a moment."""
-
-    up: bool
-    connected: bool
-    leads: bool
-    term: int
+from quorate.simulator.timeline.events import Event
+from quorate.simulator.timeline.recorder import Recorder
 
 
-@dataclass(frozen=True, slots=True)
-class LabEvent:
-    """One thing that happened."""
+class LabRecorder(Recorder):
+    """``now_ms`` gives the time of all servers."""
 
-    at_ms: float
-    kind: str
-    """``request``, ``answer``: sent; ``got request``, ``got answer``: received; ``lost``,
-    ``timer``, ``start``, ``persist``, ``apply``, ``snapshot``, ``install``, ``state``,
-    ``crash``, ``begin``, ``fault``, ``broken``."""
-    server: int | None
-    """Where; ``None``: everywhere."""
-    other: int | None
-    """The other end of a message."""
-    text: str
-    servers: tuple[ServerView, ...]
+    def __init__(self, now_ms: Callable[[], float]) -> None:
+        super().__init__(now_ms, str)
+        self._cause: Event | None = None
+        self._made: list[Event] = []
+        self._waiting: list[Event] = []
 
+    def add(self, event: Event) -> None:
+        if self._cause is None:
+            super().add(event)
+        else:
+            self._waiting.append(event)
 
-class Recorder:
-    """The events of one run."""
+    def hold(self, cause: Event) -> None:
+        """A method of the core begins, because of this."""
+        self._cause = cause
 
-    def __init__(self, servers: int) -> None:
-        self.events: list[LabEvent] = []
-        self._views = [ServerView(False, True, False, 0)] * servers
+    def changed(self, event: Event) -> None:
+        """What the method that still holds has made of its server."""
+        self._made.append(event)
 
-    def add(
-        self, at_ms: float, kind: str, server: int | None, text: str, other: int | None = None
-    ) -> None:
-        self.events.append(LabEvent(at_ms, kind, server, other, text, tuple(self._views)))
-        if len(self.events) > MAX_EVENTS:
-            del self.events[: MAX_EVENTS // 2]
-
-    def view(self, server: int) -> ServerView:
-        return self._views[server]
-
-    def show(self, server: int, view: ServerView) -> None:
-        """From the next event on ``server`` looks like this."""
-        self._views[server] = view
+    def release(self) -> None:
+        """It has ended."""
+        if self._cause is not None:
+            told = [self._cause, *self._made, *self._waiting]
+            self._cause, self._made, self._waiting = None, [], []
+            for event in told:
+                super().add(event)

@@ -8,7 +8,6 @@ seconds, and have all applied the same.
 """
 
 import asyncio
-from functools import partial
 
 from quorate.raft.core.settings import Limits, Timing
 from quorate.runtime.simulated.faults import Link
@@ -56,16 +55,14 @@ async def _swarm(lab: Lab, kinds: tuple[str, ...] = ()) -> None:
     link = Link(delay_ms=options.delay_ms)
     schedule = draw_schedule(lab.simulation.stream("schedule"), options)
     nemesis = Nemesis(lab.simulation, lab.cluster, schedule, link)
+    lab.watch(nemesis)
     nemesis.begin()
-    for fault in schedule:
-        nemesis.later(max(0.0, fault.at_ms - lab.now_ms()), partial(lab.note, str(fault)))
     stop = asyncio.Event()
     clients = [
         asyncio.ensure_future(client(lab, number, stop, options.pace_ms)) for number in range(3)
     ]
     await lab.sleep(FAULTS_MS - lab.now_ms())
     nemesis.heal()
-    lab.note("the faults are over")
     while not all(map(lab.is_up, lab.servers)):
         await lab.sleep(1)
     stop.set()

@@ -31,6 +31,7 @@ from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import Cluster
 from quorate.simulator.lab.history import History, Value
 from quorate.simulator.lab.results import Broken, Measure, Result, Traffic
+from quorate.simulator.nemeses.nemesis import Nemesis
 
 ELECTION_MS = 1_000
 """The labs' budget for an election."""
@@ -110,8 +111,17 @@ class Lab(ABC):
         """What would survive a crash of ``server``, up or not, without its snapshot."""
 
     @abstractmethod
-    def note(self, text: str) -> None:
-        """What the test does to the servers, for its timeline or trace."""
+    def fault(self, what: str, source: str, *servers: int) -> None:
+        """For timeline or trace: from now on ``what``, of these servers, or of all for none; how it
+        comes about is ``source`` of ``timeline/sources.py``."""
+
+    @abstractmethod
+    def healed(self, what: str) -> None:
+        """The fault of that name is over, if there is one."""
+
+    @abstractmethod
+    def watch(self, nemesis: Nemesis) -> None:
+        """What it does is for timeline or trace, too."""
 
     @abstractmethod
     def long_reordering(self) -> None:
@@ -200,9 +210,12 @@ class Lab(ABC):
 
     def _plug(self, servers: tuple[int, ...], connected: bool) -> None:
         for server in servers:
+            what, before = f"{self.name(server)} is cut off", self._connected[server]
             self._connected[server] = connected
-        names = ", ".join(map(self.name, servers))
-        self.note(f"connected: {names}" if connected else f"cut off: {names}")
+            if before and not connected:
+                self.fault(what, "lab cut", server)
+            elif connected and not before:
+                self.healed(what)
         faults = self.simulation.faults
         faults.heal()
         for server in self.servers:
@@ -211,7 +224,11 @@ class Lab(ABC):
                 faults.partition([self.name(server)], others)
 
     def unreliable(self, on: bool = True) -> None:
-        self.note("the network is bad" if on else "the network is good")
+        what = "the network is bad"
+        if on:
+            self.fault(what, "lab unreliable")
+        else:
+            self.healed(what)
         self.simulation.faults.default = UNRELIABLE if on else Link()
 
     def crash(self, *servers: int) -> None:

@@ -1,7 +1,8 @@
-"""Lying in wait for whoever fetches a snapshot.
+"""Lying in wait for whoever fetches a snapshot, and for whoever sends it.
 
 What survives a crash between a snapshot's coming and the log's hearing of it is decided in a few
-milliseconds that random blows hardly ever meet.  So this one watches for them.
+milliseconds that random blows hardly ever meet.  So this one watches for them.  Now and then the
+bit flips that only a snapshot on its way can show: in the file that it is read from.
 """
 
 import random
@@ -9,12 +10,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from quorate.simulator.nemeses.damage import Rot
 from quorate.simulator.nemeses.faults import Ambush, SlowDisk
 
 BLOW_MS = 80.0
 """From a snapshot's offer to the blow, on average, where it is struck on its way."""
 PATIENCE_MS = 2_000.0
 """To wait so long, otherwise, until the snapshot is installed."""
+ROT_SHARE = 0.3
+"""Of the snapshots' offers: a bit flips in the sender's file, and nobody is struck."""
 STALL_MS = 10.0
 """What is written so soon after the offer, or the installing, comes late."""
 STALLS = SlowDisk(at_ms=0, for_ms=0, target="", share=1.0, stall_ms=(300.0, 1_500.0))
@@ -22,6 +26,8 @@ STALLS = SlowDisk(at_ms=0, for_ms=0, target="", share=1.0, stall_ms=(300.0, 1_50
 
 class Arms(Protocol):
     """What an ambush may do: the nemesis."""
+
+    rot: Rot
 
     def later(self, delay_ms: float, act: Callable[[], None]) -> None: ...
 
@@ -52,6 +58,9 @@ class Lurking:
         """A node was offered a snapshot that it needs, or has installed it."""
         if not installed and not self._victim and self._left:
             self._left -= 1
+            if self._rng.random() < ROT_SHARE and self._arms.rot.strike(name, self._rng):
+                self._struck()
+                return
             self._victim, self._on_the_way = name, self._rng.random() < 0.5
             self._stall(name)
             if self._on_the_way:

@@ -157,8 +157,8 @@ class FullDisk(Fault, frozen=True, tag="full disk"):
 
 
 class FlippedBit(Fault, frozen=True, tag="flipped bit"):
-    """A node's processes are killed, and while they are down one bit of its log flips, in the last
-    batch that was written whole and may have been acknowledged."""
+    """A node's processes are killed, and while they are down one bit flips: of its log, above all
+    in the last batch that was written whole and may have been acknowledged, or of a snapshot."""
 
     target: str
 
@@ -190,7 +190,7 @@ class Storm(Fault, frozen=True, tag="storm"):
 
 class Ambush(Fault, frozen=True, tag="ambush"):
     """Whoever fetches a snapshot loses power while it does, or when it has just come and its log
-    has not yet heard of it."""
+    has not yet heard of it; or a bit flips in the file that is sent."""
 
     strikes: int
     """The most it strikes."""

@@ -17,7 +17,7 @@ from quorate.runtime.simulated.process import SimulatedProcess
 from quorate.runtime.simulated.world import Simulation
 from quorate.simulator.cluster import Cluster, name_of
 from quorate.simulator.nemeses.ambush import Lurking
-from quorate.simulator.nemeses.damage import flip_bit
+from quorate.simulator.nemeses.damage import Rot, flip_bit
 from quorate.simulator.nemeses.faults import (
     Ambush,
     AnyFault,
@@ -64,7 +64,6 @@ class Nemesis:
         self.on_begin: Callable[[AnyFault, Sequence[str]], None] = lambda fault, nodes: None
         """Called when a fault has had an effect, with the nodes that it hits (none: everybody)."""
         self.on_end: Callable[[int], None] = lambda number: None
-        """Called when the fault of this number is over."""
         self._simulation = simulation
         self._cluster = cluster
         self._schedule = schedule
@@ -74,7 +73,7 @@ class Nemesis:
         self._noises: dict[int, tuple[str, Noise]] = {}
         self._slow: dict[int, tuple[str, SlowDisk]] = {}
         self._repairs = False
-        """Somebody has replicas replaced that were lost."""
+        self.rot = Rot(simulation, cluster)
         self._tears: dict[int, Tear] = {}
         self._lurking: dict[int, Lurking] = {}
         self._full: dict[int, str] = {}
@@ -151,7 +150,7 @@ class Nemesis:
             case Noise():
                 return self._noise(fault, name)
             case Kill():
-                return self._fell([name], self._roles(fault.role), self._cluster.kill)
+                return self._kill(name, self._roles(fault.role))
             case PowerLoss():
                 return self._lose_power([name])
             case Pause():
@@ -269,14 +268,16 @@ class Nemesis:
 
         return undo
 
-    def _lose_power(self, names: Sequence[str]) -> Undo | None:
-        def go_dark(name: str, *roles: str) -> None:
-            self._cluster.power_loss(name)
+    def _kill(self, name: str, roles: Sequence[str] = ()) -> Undo | None:
+        return self._fell([name], roles or self._cluster.roles, self._cluster.kill)
 
-        return self._fell(names, self._cluster.roles, go_dark)
+    def _lose_power(self, names: Sequence[str]) -> Undo | None:
+        cluster = self._cluster
+        return self._fell(names, cluster.roles, lambda name, *roles: cluster.power_loss(name))
 
     def _start(self, name: str) -> None:
         """What nothing keeps down runs again."""
+        self.rot.over(name)
         for role in self._cluster.roles:
             if self._down[name, role] <= 0:
                 self._cluster.start(name, role)
@@ -408,10 +409,7 @@ class Nemesis:
 
     def strike(self, name: str, down_ms: float, *, by_power_loss: bool = True) -> bool:
         """Take a machine down for a while; whether it was up."""
-        if by_power_loss:
-            undo = self._lose_power([name])
-        else:
-            undo = self._fell([name], self._cluster.roles, self._cluster.kill)
+        undo = self._lose_power([name]) if by_power_loss else self._kill(name)
         if undo is not None:
             self.later(down_ms, undo)
         return undo is not None
@@ -477,21 +475,25 @@ class Nemesis:
         faults.stall_ms = worst.stall_ms if worst else (0.0, 0.0)
 
     def _flip_bit(self, fault: FlippedBit, name: str) -> Undo | None:
-        undo = self._fell([name], self._cluster.roles, self._cluster.kill) or _nothing
+        undo = self._kill(name) or _nothing
         flip_bit(self._simulation.machine(name).disk, self._source(fault))
+        self._begin_repairs()
         return undo
 
     def _lose_disk(self, name: str) -> Undo | None:
-        undo = self._fell([name], self._cluster.roles, self._cluster.kill)
-        if undo is None or not self._cluster.lose_disk(name):
-            return undo
-        if not self._repairs:
-            self._repairs = True
-            self._repair()
+        undo = self._kill(name)
+        if undo is not None and self._cluster.lose_disk(name):
+            self._begin_repairs()
         return undo
 
+    def _begin_repairs(self) -> None:
+        if not self._repairs:
+            self._repair()
+
     def _repair(self) -> None:
-        self._cluster.repair()
+        self._repairs = True
+        for name in self._cluster.repair():
+            self._start(name)
         self.later(REPAIR_PAUSE_MS, self._repair)
 
     def _source(self, fault: AnyFault) -> random.Random:

@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from quorate.base.ids import NodeId, ReplicaId
+from quorate.base.ids import ReplicaId
 from quorate.raft.core import election, membership, replication
 from quorate.raft.core.configuration import Configuration
 from quorate.raft.core.entries import Entry, configurations_in
 from quorate.raft.core.events import Effects
 from quorate.raft.core.replica import Replica, Role
-from quorate.simulator.cluster import RaftCluster, node_id
 from quorate.simulator.planted.patching import PlantedBug
 
 _change = membership.change
@@ -72,10 +71,6 @@ def _leader_counts_itself(replica: Replica) -> None:
         replica.commit_index = index
 
 
-def _under_its_old_name(self: RaftCluster, name: str) -> NodeId:
-    return node_id(name)
-
-
 BUGS = (
     PlantedBug(
         "members changed without a joint configuration",
@@ -132,12 +127,6 @@ BUGS = (
             (replication, "advance_commit", _leader_counts_itself),
             (election, "advance_commit", _leader_counts_itself),
         ),
-        "registers",
-    ),
-    PlantedBug(
-        "lost disk under its old name",
-        "a machine with an empty disk comes back as the node it was, and votes",
-        ((RaftCluster, "_node", _under_its_old_name),),
         "registers",
     ),
 )

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 
+from quorate.base.checksum import crc32c
 from quorate.raft.core.entries import Snapshot
 from quorate.raft.group import Group
 from quorate.raft.sessions import SessionMachine
+from quorate.raft.snapshots.format import END_BYTES, FRAME_BYTES, Piece, Verifier
 from quorate.raft.snapshots.output import Output
 from quorate.simulator.planted.patching import PlantedBug
+
+CHECKSUM_BYTES = 4
 
 _snapshot = SessionMachine.snapshot
 _restore = SessionMachine.restore
 _restored = Group._restored
+_block = Verifier._block
 
 
 def _without_table(self: SessionMachine) -> Iterator[bytes]:
@@ -32,6 +37,13 @@ def _one_too_far(self: Group, snapshot: Snapshot) -> None:
     self.last_applied += 1
 
 
+def _unchecked(self: Verifier, data: bytes) -> Piece | None:
+    length = int.from_bytes(data[CHECKSUM_BYTES:FRAME_BYTES], "little")
+    covered = data[CHECKSUM_BYTES : FRAME_BYTES + length if length else END_BYTES]
+    checksum = crc32c(self._link + covered).to_bytes(CHECKSUM_BYTES, "little")
+    return _block(self, checksum + data[CHECKSUM_BYTES:])
+
+
 async def _publish_unsynced(self: Output, path: str) -> None:
     self._disk.rename(self._path, path)
 
@@ -51,6 +63,12 @@ BUGS = (
         "snapshot index off by one",
         "who is restored from a snapshot leaves out the first entry behind it",
         ((Group, "_restored", _one_too_far),),
+    ),
+    PlantedBug(
+        "checksums of a snapshot ignored",
+        "what is read or received of a snapshot is believed, whatever has become of its bytes",
+        ((Verifier, "_block", _unchecked),),
+        "registers",
     ),
     PlantedBug(
         "log cut before the snapshot is synced",

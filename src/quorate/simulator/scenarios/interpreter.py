@@ -8,11 +8,13 @@ Before the first action:
   log R...: 1x3 2        these replicas' logs: the terms of the entries (1 1 1 2), all on disk
   term R...: T [vote V]  these replicas' terms and votes; otherwise the term of the last entry
   names NAME...          what a timeline calls the replicas
+  voters R...            these founded the group; the others know of it, and do not belong to it
 Actions (``A->B`` is all that is under way from A to B, oldest first; ``*`` stands for anybody):
   campaign R             R's election timeout elapses
   tick R                 R's next deadline comes: a leader's heartbeat, a candidate's asking again
   propose R X...         a client gives R these commands
   read R CLIENT          this client reads at R
+  change R: V... [learning L...]  R is asked that these be the voters, and these the learners
   deliver A->B...        the messages arrive
   drop A->B...           they are lost
   stabilize [R...]       all that is under way (between these) arrives, round after round
@@ -20,6 +22,7 @@ Actions (``A->B`` is all that is under way from A to B, oldest first; ``*`` stan
   wait T [R...]          T ms pass: deadlines (of these) come, what is under way (between these)
                          arrives
   cut R, heal R          what R sends, or is sent, from now on is lost; or no longer
+  part R... / R...       what passes between these sides is lost, until ``join``
   deafen R               only what R is sent is lost, until healed
   crash R, restart R     R forgets what is not on its disk; messages to a crashed replica are lost
   slow R, sync R         R's disk takes its time; everything written so far is synced
@@ -27,7 +30,8 @@ Actions (``A->B`` is all that is under way from A to B, oldest first; ``*`` stan
 ``quietly`` before an action keeps what it does from being printed.
 
 Printed: each message when it arrives (``x``: lost), and below it the receiver if it has changed:
-role, term, vote, and its log as terms, ``|`` after the last committed entry.
+role, term, vote, its log as terms, ``|`` after the last committed entry, and in brackets the
+members that it obeys if these are not the founders.
 
 A story can be watched: each command, and each message that arrives, is a moment of its own.
 """
@@ -37,15 +41,15 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from quorate.base.ids import Address, GroupId, ReplicaId
-from quorate.raft.core.configuration import founding
+from quorate.raft.core.configuration import Configuration, founding
 from quorate.raft.core.entries import NOBODY, Entry, EntryKind, HardState
-from quorate.raft.core.events import Effects, Event, Persisted, Propose, Read, Receive, Tick
+from quorate.raft.core.events import Change, Effects, Event, Persisted, Propose, Read, Receive, Tick
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.messages import Envelope, RaftMessages
 from quorate.simulator.scenarios.hosts import GROUP, Host, Letter
 from quorate.simulator.timeline.events import Kind
-from quorate.simulator.timeline.words import content, name_of_message, term_of
+from quorate.simulator.timeline.words import content, members, name_of_message, term_of
 
 RULE = "----"
 MAX_ROUNDS = 50
@@ -88,12 +92,15 @@ class Scenario:
             "tick": self._tick,
             "propose": self._propose,
             "read": self._read,
+            "change": self._change,
             "deliver": lambda words: self._deliver(self._chosen(words)),
             "drop": self._drop,
             "stabilize": self._stabilize,
             "repair": self._repair,
             "wait": self._wait,
             "cut": lambda words: self._strike("cut", self._cut, words),
+            "part": self._part,
+            "join": self._join,
             "deafen": lambda words: self._strike("deafen", self._deaf, words),
             "heal": self._heal,
             "crash": lambda words: self._strike("crash", self._down, words),
@@ -108,12 +115,14 @@ class Scenario:
         self._logs: dict[ReplicaId, list[int]] = {}
         self._states: dict[ReplicaId, HardState] = {}
         self._size, self._limits = 0, Limits()
+        self._founders: list[ReplicaId] = []
         self._now_ms = 0.0
         self._under_way: deque[Letter] = deque()
         self._cut: dict[ReplicaId, bool] = {}
         self._deaf: dict[ReplicaId, bool] = {}
         self._down: dict[ReplicaId, bool] = {}
         self._slow: dict[ReplicaId, bool] = {}
+        self._sides: tuple[list[ReplicaId], list[ReplicaId]] = [], []
         self._faults: dict[tuple[str, ReplicaId], int] = {}
         self._readers: list[tuple[str, int]] = []
         """Who read, and the arrow of it; numbered from 1."""
@@ -146,6 +155,8 @@ class Scenario:
                 self._limits = Limits(message_bytes=1)
         elif name in ("log", "term"):
             self._set_up(name, line)
+        elif name == "voters":
+            self._founders = self._ids(words)
         elif name == "names":
             self._names = words
         elif name in self._commands:
@@ -172,9 +183,9 @@ class Scenario:
                 self._states[replica] = HardState(int(values[0]), vote)
 
     def _start(self) -> None:
-        members = [ReplicaId(number) for number in range(1, self._size + 1)]
-        configuration = founding({m: Address(f"m{m}:raft") for m in members})
-        for me in configuration.voters:
+        everybody = [ReplicaId(number) for number in range(1, self._size + 1)]
+        configuration = founding({m: _address(m) for m in self._founders or everybody})
+        for me in everybody:
             terms = self._logs.get(me, [])
             self.hosts[me] = Host(
                 me,
@@ -217,6 +228,14 @@ class Scenario:
             arrow = self.watcher.begin("invoked", words[1], f"reads at {self.name(me)}", "query")
         self._readers.append((words[1], arrow))
         self._step(me, Read(len(self._readers)))
+
+    def _change(self, words: list[str]) -> None:
+        left, _, right = " ".join(words).partition(":")
+        [me] = self._ids([left])
+        voters, _, learners = right.partition("learning")
+        belong = self._ids(voters.split()), self._ids(learners.split())
+        addresses = {member: _address(member) for member in (*belong[0], *belong[1])}
+        self._step(me, Change(Configuration(tuple(belong[0]), addresses, tuple(belong[1]))))
 
     def _answered(self, read: int, index: int) -> None:
         client, arrow = self._readers[read - 1]
@@ -293,6 +312,24 @@ class Scenario:
             if kind == "crash":
                 self.watcher.tell("died", name, "crashed", "crash", group=GROUP)
 
+    def _part(self, words: list[str]) -> None:
+        left, _, right = " ".join(words).partition(" / ")
+        self._sides = self._ids(left.split()), self._ids(right.split())
+        if self.watcher is not None:
+            here, there = (" ".join(map(self.name, side)) for side in self._sides)
+            text = f"{here} are parted from {there}"
+            arrow = self.watcher.begin("fault", "", text, "cut", lanes=())
+            self._faults["part", NOBODY] = arrow
+
+    def _join(self, words: list[str]) -> None:
+        self._sides = [], []
+        self._over(NOBODY, "part")
+
+    def _parted(self, letter: Letter) -> bool:
+        one, other = self._sides
+        ends = letter[:2]
+        return any(a in one and b in other for a, b in (ends, ends[::-1]))
+
     def _over(self, me: ReplicaId, *kinds: str) -> None:
         for kind in kinds:
             arrow = self._faults.pop((kind, me), None)
@@ -347,6 +384,8 @@ class Scenario:
             self.watcher.stepped(GROUP, host.replica, event, effects)
         for read, index in effects.reads:
             self._answered(read, index)
+        if effects.refused is not None:
+            self._out.append(f"refused: {effects.refused}")
         return letters
 
     def _post(self, letters: list[Letter]) -> None:
@@ -355,7 +394,7 @@ class Scenario:
                 envelope = Envelope(GROUP, *letter)
                 self.watcher.sent(Address(""), RaftMessages([envelope]))
             cut = self._cut.get(letter.sender) or self._cut.get(letter.receiver)
-            if cut or self._deaf.get(letter.receiver):
+            if cut or self._deaf.get(letter.receiver) or self._parted(letter):
                 self._out.append(_line(letter, lost=True))
             else:
                 self._under_way.append(letter)
@@ -369,7 +408,13 @@ class Scenario:
             row += f"{'|' if not replica.commit_index else ' '}{_cells(replica)}"
         if replica.durable_index < replica.log.last_index:
             row += f"(on disk up to {replica.durable_index})"
+        if len(replica.configurations) > 1:
+            row += f" [{members(replica.configuration, str).replace('→', '->')}]"
         return row.rstrip()
+
+
+def _address(me: ReplicaId) -> Address:
+    return Address(f"m{me}:raft")
 
 
 def _entry(index: int, term: int) -> Entry:

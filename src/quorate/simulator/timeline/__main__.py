@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from quorate.base.errors import QuorateError
-from quorate.simulator.timeline.drawing import drawable, record, write_page
+from quorate.simulator.timeline.drawing import drawable, record
 from quorate.simulator.timeline.events import read_lines, write_lines
+from quorate.simulator.timeline.page import write_page
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -1,13 +1,11 @@
-"""What can be drawn by name, and the files of it."""
+"""What can be drawn by name."""
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from quorate.simulator.plan import Plan
 from quorate.simulator.run import Report, run_plan
 from quorate.simulator.timeline.events import Run
-from quorate.simulator.timeline.page import page
 from quorate.simulator.timeline.split_brains import record_gfs_split_brain, record_vmft_split_brain
 from quorate.simulator.timeline.stories import record_story, stories
 from quorate.simulator.timeline.watching import Recording
@@ -33,8 +31,3 @@ def record_plan(plan: Plan, command: str) -> tuple[Report, Run]:
     title = f"Seed {plan.seed}, {plan.workload}"
     run = recording.run(title, command, about=report.line(), broken=report.broken)
     return report, run
-
-
-def write_page(run: Run, output: Path) -> None:
-    """One HTML file."""
-    output.write_text(page(run), encoding="utf-8")

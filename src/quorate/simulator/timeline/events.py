@@ -6,7 +6,8 @@ Rules:
 * ``state`` is that of the lane's replica of ``group`` after the event; ``None``: as before.
 * An arrow is two events with the same ``arrow``: ``sent`` and ``delivered``.  What was sent and is
   never delivered was lost, or was still under way at the end.
-* ``source`` names a line of ``sources.py``: the code, and the section of the paper, that say why.
+* ``source`` names a line of the head's own ``sources`` or else of ``sources.py``: the code, and the
+  section of the paper, that say why.
 * As JSON lines a run is a ``Head`` and then its events, so that whoever watches real nodes can
   write one as it goes, and a run can be kept, sent and drawn again.
 """
@@ -24,10 +25,13 @@ Kind: TypeAlias = Literal[
     "sent",
     "delivered",
     "step",
+    "called",
+    "persisted",
     "role",
     "term",
     "vote",
     "commit",
+    "members",
     "applied",
     "restored",
     "answered",
@@ -58,6 +62,12 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     commit_index: int = 0
     terms: tuple[int, ...] = ()
     """Of the last entries of its log, the newest last."""
+    members: str = ""
+    """The configuration that it obeys, in words (§6): ``S1 S2 S3 → S4 S5 S6`` is C_old,new."""
+    joint: bool = False
+    """That is a joint one."""
+    changes: tuple[int, ...] = ()
+    """Indexes of the entries in its log that are configurations."""
 
 
 class Event(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -86,6 +96,21 @@ class Event(msgspec.Struct, omit_defaults=True, kw_only=True):
     source: str = ""
 
 
+class Source(msgspec.Struct):
+    """A place in some code: the page shows it where the reader asks."""
+
+    file: str
+    """As the reader knows it: ``quorate/raft/core/election.py``."""
+    line: int
+    """That matters."""
+    function: str
+    section: str
+    """Of the paper; empty: none says why."""
+    first_line: int
+    text: str
+    """Of the whole function."""
+
+
 class Head(msgspec.Struct, omit_defaults=True, kw_only=True):
     """What is known of a run before its first event."""
 
@@ -100,6 +125,8 @@ class Head(msgspec.Struct, omit_defaults=True, kw_only=True):
     nodes: tuple[str, ...] = ()
     clients: tuple[str, ...] = ()
     groups: tuple[int, ...] = ()
+    sources: dict[str, Source] = {}
+    """Places in code that is not ours."""
 
 
 class Run(msgspec.Struct, kw_only=True):

@@ -16,17 +16,20 @@ from typing import Any
 from quorate.base.codec import encode
 from quorate.base.ids import Address, GroupId, ReplicaId
 from quorate.raft.core.entries import Entry, EntryKind
-from quorate.raft.core.events import Effects, Event, Persisted, Propose, Receive, Tick
-from quorate.raft.core.messages import AppendReply, Message
+from quorate.raft.core.events import Change, Effects, Event, Persisted, Propose, Receive, Tick
+from quorate.raft.core.messages import AppendReply, Message, VoteReply
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.messages import RaftMessages
 from quorate.raft.observer import Observer
 from quorate.simulator.timeline import events
 from quorate.simulator.timeline.events import TAIL, Kind, State
 from quorate.simulator.timeline.words import (
+    configuration_name,
     content,
+    counted,
     cut,
     is_minor,
+    members,
     name_of_message,
     term_of,
 )
@@ -71,6 +74,8 @@ class Recorder:
         self._recent: deque[tuple[int, events.Event]] = deque()
         self._states_before: dict[tuple[str, int], tuple[int, events.Event]] = {}
         """The last of each replica that is no longer among the recent."""
+        self.dropped_until_ms: float | None = None
+        """Most of what happened before is not kept."""
         self._arrows = 0
         self._states: dict[ReplicaId, State] = {}
         self._under_way: defaultdict[bytes, list[int]] = defaultdict(list)
@@ -99,6 +104,7 @@ class Recorder:
         self._recent.append((self._count, event))
         if len(self._recent) > MAX_EVENTS:
             number, old = self._recent.popleft()
+            self.dropped_until_ms = old.time_ms
             if old.state is not None:
                 self._states_before[old.node, old.group] = (number, old)
 
@@ -156,12 +162,14 @@ class Recorder:
             self._stepped(group, replica, event, effects, new)
         if new is not None:
             self._changes(group, replica, before or State(role="", term=0), after)
+        if isinstance(event, Receive):
+            self._joint_count(group, replica, event.message)
         for ready in effects.reads:
             text = f"read {ready.read} may be answered from entry {ready.read_index} on"
             self._tell(group, me, "answered", text, "answered", term=replica.term)
 
     def applied(self, group: GroupId, replica: ReplicaId, entry: Entry, digest: int) -> None:
-        what = "no-op" if entry.kind == EntryKind.NOOP else f"{len(entry.data)} bytes"
+        what = f"{len(entry.data)} bytes" if entry.kind == EntryKind.COMMAND else "Raft's own"
         text = f"applied entry {entry.index} of term {entry.term} ({what}); digest {digest:x}"
         self._tell(group, replica, "applied", text, "applied", term=entry.term, minor=True)
 
@@ -239,6 +247,9 @@ class Recorder:
         if isinstance(event, Propose):
             text = f"{len(event.commands)} proposed"
             text += "" if effects.accepted else ": refused, for it does not lead"
+        elif isinstance(event, Change):
+            text = f"to change to {members(event.target, self._name_of)}"
+            text += f": refused, for {effects.refused}" if effects.refused else ""
         elif isinstance(event, Tick):
             text = "a deadline has come"
         else:
@@ -256,20 +267,42 @@ class Recorder:
 
     def _changes(self, group: GroupId, replica: Replica, before: State, after: State) -> None:
         me = replica.replica
-        told: list[tuple[Kind, str, str]] = []
-        if after.term != before.term:
-            told.append(("term", f"term {after.term}", "term"))
-        if after.voted_for and (after.term, after.voted_for) != (before.term, before.voted_for):
-            own = after.voted_for == self._name_of(me)
-            text = f"votes for {'itself' if own else after.voted_for}"
-            told.append(("vote", text, "own vote" if own else "vote"))
-        if after.role != before.role:
-            told.append(("role", f"is {after.role} in term {after.term}", replica.role.name))
+        told = election_changes(self._name_of(me), before, after)
+        if before.members and after.members != before.members:
+            name = configuration_name(replica.configuration)
+            text = f"obeys {name}: {after.members}" + ", a majority of each" * after.joint
+            told.append(("members", text, name))
         if after.commit_index != before.commit_index:
             source = "leader's commit" if replica.role is Role.LEADER else "commit"
-            told.append(("commit", f"committed up to {after.commit_index}", source))
+            settled = [
+                known
+                for index, known in replica.configurations
+                if before.commit_index < index <= after.commit_index
+            ]
+            text = f"committed up to {after.commit_index}"
+            text += "".join(f", {configuration_name(known)} with it" for known in settled)
+            if replica.role is Role.LEADER and any(known.is_joint for known in settled):
+                source = "joint commit"
+            told.append(("commit", text, source))
         for kind, text, source in told:
             self._tell(group, me, kind, text, source, term=after.term)
+
+    def _joint_count(self, group: GroupId, replica: Replica, message: Message) -> None:
+        """What an answer has brought about while two majorities are needed."""
+        configuration, me = replica.configuration, replica.replica
+        if not configuration.is_joint:
+            return
+        if isinstance(message, VoteReply) and replica.votes:
+            text = "votes, " + counted(configuration, lambda r: replica.votes.get(r, False))
+        elif isinstance(message, AppendReply) and replica.unsettled > replica.commit_index:
+            index, progress = replica.unsettled, replica.progress
+            text = f"entry {index} is on disks, " + counted(
+                configuration,
+                lambda r: index <= (replica.durable_index if r == me else progress[r].match_index),
+            )
+        else:
+            return
+        self._tell(group, me, "step", text, "both majorities", term=replica.term)
 
     def _tell(
         self, group: GroupId, who: ReplicaId, kind: Kind, text: str, source: str, **facts: Any
@@ -277,7 +310,7 @@ class Recorder:
         self.tell(kind, self._name_of(who), text, source, group=group, **facts)
 
     def _state(self, replica: Replica) -> State:
-        log = replica.log
+        log, configuration = replica.log, replica.configuration
         first = max(log.base.index + 1, log.last_index - TAIL + 1)
         return State(
             role=replica.role.name.lower().replace("_", "-"),
@@ -288,7 +321,25 @@ class Recorder:
             durable_index=replica.durable_index,
             commit_index=replica.commit_index,
             terms=tuple(entry.term for entry in log.slice(first, log.last_index)),
+            members=members(configuration, self._name_of),
+            joint=configuration.is_joint,
+            changes=tuple(index for index, _ in replica.configurations[1:] if index >= first),
         )
+
+
+def election_changes(me: str, before: State, after: State) -> list[tuple[Kind, str, str]]:
+    """What of elections has become another for ``me``: kind, text and name of the source."""
+    told: list[tuple[Kind, str, str]] = []
+    if after.term != before.term:
+        told.append(("term", f"term {after.term}", "term"))
+    if after.voted_for and (after.term, after.voted_for) != (before.term, before.voted_for):
+        own = after.voted_for == me
+        text = f"votes for {'itself' if own else after.voted_for}"
+        told.append(("vote", text, "own vote" if own else "vote"))
+    if after.role != before.role:
+        source = after.role.upper().replace("-", "_")
+        told.append(("role", f"is {after.role} in term {after.term}", source))
+    return told
 
 
 def _key(group: GroupId, sender: ReplicaId, receiver: ReplicaId, message: Message) -> bytes:

@@ -12,10 +12,9 @@ from pathlib import Path
 from textwrap import dedent
 from typing import NamedTuple
 
-import msgspec
-
 import quorate
 from quorate.base.check import Bug, check
+from quorate.simulator.timeline.events import Source
 
 PAPER = "https://raft.github.io/raft.pdf"
 THESIS = "https://github.com/ongardie/dissertation#readme"
@@ -50,6 +49,7 @@ COMMITTING = "§5.3, §5.4.2 Committing entries from previous terms"
 SNAPSHOTS = "§7 Log compaction, figure 13"
 READING = "§8 Client interaction, thesis §6.4"
 MEMBERS = "§6 Cluster membership changes, figure 11"
+JOINT = "§6 Cluster membership changes, figures 10 and 11"
 TRANSFERS = "thesis §3.10 Leadership transfer extension"
 STORED = "figure 2, persistent state on all servers"
 FAULTS = "§2: what consensus must withstand"
@@ -103,6 +103,12 @@ _CHANGES = {
     "own vote": Place(ELECTION, "campaign", ELECTIONS, "replica.term + 1, replica.replica"),
     "leader's commit": Place(REPLICATION, "advance_commit", COMMITTING, "== replica.term"),
     "commit": Place(REPLICATION, "append_request", LOGS, "replica.commit_index = max("),
+    "C_old,new": Place(REPLICA, "Replica._configure", JOINT, "+= configurations_in(entries)"),
+    "C_new": Place(REPLICA, "Replica._configure", JOINT, "self._obey(out)"),
+    "joint commit": Place(MEMBERSHIP, "settle", JOINT, "configuration.after()"),
+    "both majorities": Place(
+        "quorate.raft.core.configuration", "Configuration.reached", JOINT, "min(reached"
+    ),
     "truncated": Place(REPLICATION, "append_request", LOGS, "conflict truncated"),
     "refused": Place(REPLICATION, "_back_up", f"{LOGS}, its end", "last_of_term ="),
     "applied": Place("quorate.raft.group", "Group._apply_entry", "figure 2, rules for all servers"),
@@ -119,6 +125,11 @@ _STORIES = {
 _CLIENTS = {
     "execute": Place("quorate.raft.client", "GroupClient.execute", "§8 Client interaction"),
     "query": Place("quorate.raft.client", "GroupClient.query", READING),
+}
+_LABS = {
+    "lab cut": Place("quorate.simulator.lab.tester", "Lab._plug", FAULTS, "faults.partition("),
+    "lab unreliable": Place("quorate.simulator.lab.tester", "Lab.unreliable", FAULTS, "= UNREL"),
+    "lab late": Place("quorate.simulator.lab.servers", "Servers.post", FAULTS, "late_ms = 200"),
 }
 _FAULTS = {
     "Partition": "_partition",
@@ -141,6 +152,25 @@ _FAULTS = {
     "LostDisk": "_lose_disk",
 }
 
+_NODE, _PORTS = "Nemesis._make_node", "quorate.torture.ports"
+_TORTURE = "quorate.torture.nemesis"
+_TORTURED = {
+    "kill": Place(_TORTURE, _NODE, CRASHES, "await node.kill()"),
+    "stop": Place(_TORTURE, _NODE, FAULTS, "node.freeze()"),
+    **dict.fromkeys(
+        ("cut-one", "cut-halves", "cut-one-way", "cut-ring"),
+        Place(_TORTURE, "Nemesis._make", FAULTS, "self._hosts.cut("),
+    ),
+    "loss": Place(_PORTS, "_Link.send", FAULTS, "if not _lost(told)"),
+    "delay": Place(_PORTS, "_Link.send", FAULTS, "call_later("),
+    "full-disk": Place(_TORTURE, _NODE, STORED, "self._disks.fill("),
+    "slow-disk": Place(_PORTS, "SlowDisk.in_thread", STORED, "time.sleep"),
+    "clock-jump": Place(_PORTS, "WrongClock.wall_ms", FAULTS),
+    "started": Place("quorate.torture.nodes", "TortureNode.start", STORED),
+    "died": Place("quorate.torture.nodes", "TortureNode.kill", CRASHES),
+    "clients": Place("quorate.torture.clients", "Player._do", "§8 Client interaction"),
+}
+
 PLACES: dict[str, Place] = {
     **{f"received {name}": place for name, place in _RECEIVED.items()},
     **{f"sent {name}": place for name, place in _SENT.items()},
@@ -148,26 +178,14 @@ PLACES: dict[str, Place] = {
     **_CHANGES,
     **_STORIES,
     **_CLIENTS,
+    **_LABS,
     **{
         f"fault {name}": Place(NEMESIS, f"Nemesis.{function}", FAULTS)
         for name, function in _FAULTS.items()
     },
+    **{f"torture {name}": place for name, place in _TORTURED.items()},
 }
 """By what ``Event.source`` says."""
-
-
-class Source(msgspec.Struct):
-    """A place as it was found: the page shows it where the reader asks."""
-
-    file: str
-    """Below the package's parent: ``quorate/raft/core/election.py``."""
-    line: int
-    """That matters."""
-    function: str
-    section: str
-    first_line: int
-    text: str
-    """Of the whole function."""
 
 
 @cache

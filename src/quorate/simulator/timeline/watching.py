@@ -22,13 +22,37 @@ from quorate.simulator.timeline.recorder import Both, Recorder
 from quorate.simulator.timeline.words import call, cut
 
 
+class Faults:
+    """What a nemesis does, told to a recorder."""
+
+    def __init__(self, recorder: Recorder, nemesis: Nemesis) -> None:
+        self._recorder = recorder
+        self._arrows: dict[int, int] = {}
+        nemesis.on_begin, nemesis.on_end = self._begun, self._ended
+
+    def _begun(self, fault: AnyFault, nodes: Sequence[str]) -> None:
+        self._arrows[fault.number] = self._recorder.begin(
+            "fault",
+            "",
+            str(fault).partition(" s ")[2],
+            f"fault {type(fault).__name__}",
+            lanes=tuple(nodes),
+        )
+        if fault.for_ms is not None and fault.for_ms == 0:
+            self._ended(fault.number)
+
+    def _ended(self, number: int) -> None:
+        arrow = self._arrows.pop(number, None)
+        if arrow is not None:
+            self._recorder.tell("healed", arrow=arrow)
+
+
 class Recording:
     """Of one simulated run."""
 
     def __init__(self) -> None:
         self.recorder: Recorder
         self._cluster: Cluster
-        self._faults: dict[int, int] = {}
 
     def watch(
         self, simulation: Simulation, cluster: Cluster, nemesis: Nemesis | None = None
@@ -42,7 +66,7 @@ class Recording:
         if isinstance(cluster, RaftCluster):
             cluster.client = partial(self._client, cluster)
         if nemesis is not None:
-            nemesis.on_begin, nemesis.on_end = self._begun, self._ended
+            Faults(self.recorder, nemesis)
 
     def run(
         self,
@@ -94,22 +118,6 @@ class Recording:
             self.recorder.tell("started", process.machine, text, "started")
         else:
             self.recorder.tell("died", process.machine, text, "died")
-
-    def _begun(self, fault: AnyFault, nodes: Sequence[str]) -> None:
-        self._faults[fault.number] = self.recorder.begin(
-            "fault",
-            "",
-            str(fault).partition(" s ")[2],
-            f"fault {type(fault).__name__}",
-            lanes=tuple(nodes),
-        )
-        if fault.for_ms is not None and fault.for_ms == 0:
-            self._ended(fault.number)
-
-    def _ended(self, number: int) -> None:
-        arrow = self._faults.pop(number, None)
-        if arrow is not None:
-            self.recorder.tell("healed", arrow=arrow)
 
     def _client(
         self, cluster: RaftCluster, name: str, world: World, rpc: RpcClient, group: GroupId

@@ -1,8 +1,12 @@
 """Messages, events and commands in words: what stories print and timelines show."""
 
+from collections.abc import Callable
+
 import msgspec
 
-from quorate.raft.core.entries import EntryKind
+from quorate.base.ids import ReplicaId
+from quorate.raft.core.configuration import Configuration
+from quorate.raft.core.entries import Entry, EntryKind, configuration_in
 from quorate.raft.core.messages import (
     AppendReply,
     AppendRequest,
@@ -41,10 +45,7 @@ def content(message: Message) -> str:
         case VoteReply(_, granted):
             return "granted" if granted else "refused"
         case AppendRequest(_, index, term, commit_index, entries):
-            new = " ".join(
-                f"{e.index}:{e.term}" + (" no-op" if e.kind == EntryKind.NOOP else "")
-                for e in entries
-            )
+            new = " ".join(f"{e.index}:{e.term}{_kind(e)}" for e in entries)
             return f"after {index}:{term}  entries {new or 'none'}  commit {commit_index}"
         case AppendReply(_, True, match_index):
             return f"accepted up to {match_index}"
@@ -64,6 +65,40 @@ def content(message: Message) -> str:
             return f"read {read} may be answered from {index} on"
         case TimeoutNow():
             return "take over"
+
+
+def _kind(entry: Entry) -> str:
+    if entry.kind == EntryKind.CONFIGURATION:
+        return f" {configuration_name(configuration_in(entry))}"
+    return " no-op" if entry.kind == EntryKind.NOOP else ""
+
+
+def configuration_name(configuration: Configuration) -> str:
+    """As figure 11 of the paper has it."""
+    return "C_old,new" if configuration.is_joint else "C_new"
+
+
+def members(configuration: Configuration, name_of: Callable[[ReplicaId], str]) -> str:
+    """``S1 S2 S3 → S4 S5 S6, learning S7``."""
+
+    def names(replicas: tuple[ReplicaId, ...]) -> str:
+        return " ".join(map(name_of, replicas))
+
+    told = names(configuration.voters)
+    if configuration.is_joint:
+        told = f"{names(configuration.old_voters)} → {told}"
+    learners = names(configuration.learners)
+    return f"{told}, learning {learners}" if learners else told
+
+
+def counted(configuration: Configuration, says_yes: Callable[[ReplicaId], bool]) -> str:
+    """How many of the old and of the new voters of a joint configuration say yes (§6)."""
+    old, new = (
+        f"{sum(map(says_yes, voters))} of {len(voters)}"
+        for voters in (configuration.old_voters, configuration.voters)
+    )
+    both = configuration.is_quorum(says_yes)
+    return f"of the old {old}, of the new {new}: {'both' if both else 'not both'} majorities"
 
 
 def is_minor(message: Message) -> bool:

@@ -1,6 +1,7 @@
 """A master's soft state: heartbeats in, locations and placements out."""
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 
@@ -48,6 +49,14 @@ def place(
         wanted=3, minimum=2, size=size, exclude=list(map(NodeId, exclude)), now_ms=now_ms
     )
     return [server.name for server in servers]
+
+
+def test_a_machine_that_has_left_gets_no_new_chunks() -> None:
+    registry = full_house()
+    registry.names = {node: name for node, name in NAMES.items() if name != "n2"}
+    assert place(registry) == ["n1", "n3"]
+    with pytest.raises(Unavailable, match="only 1 can take it"):
+        place(registry, exclude=[1])
 
 
 def test_locations_follow_the_reports() -> None:
@@ -145,3 +154,12 @@ def test_full_disks_are_passed_over_and_named_when_too_few_are_left() -> None:
         place(full_house((0, 1000 * MIB, 10)))
     with pytest.raises(DiskFull):
         place(full_house(), size=1000 * MIB)
+
+
+def test_a_machine_that_was_rebuilt_under_another_id_is_not_taken_for_two() -> None:
+    registry = full_house()
+    registry.report(report(3, 2, added=[7, 8]), 0)
+    rebuilt = replace(report(70_000, added=[7, 8], full=True), address=Address("n3:chunkserver"))
+    assert registry.report(rebuilt, 0) is False
+    assert sorted(registry.servers) == [1, 2, 70_000]
+    assert holders(registry, 7) == holders(registry, 8) == ["n70000"]

@@ -27,6 +27,7 @@ from quorate.base.errors import (
     DiskFull,
     NotFound,
     ProtocolError,
+    ReplicaDamaged,
 )
 from quorate.base.ids import GroupId
 from quorate.raft.snapshots import Snapshot, SnapshotStore, format, output
@@ -94,7 +95,7 @@ def test_a_file_cut_short_is_noticed_by_who_reads_it(cut_at: int) -> None:
         assert (newest is None) == (0 <= cut_at < BLOCKS_AT)
         for known in (snapshot, newest):
             if known is not None:
-                with pytest.raises(CorruptData, match="new disk") as caught:
+                with pytest.raises(ReplicaDamaged, match="rebuilt from the others") as caught:
                     b"".join(store.read(known))
                 assert caught.value.details["path"] == PATH
 

@@ -165,4 +165,4 @@ def test_damage_says_where_and_what_to_do() -> None:
     with pytest.raises(Damaged) as caught:
         payloads(segment(without(IMAGES[0], [0]), IMAGES[1]))
     assert caught.value.details == {"path": PATH, "offset": SECTOR}
-    assert "new member" in caught.value.message
+    assert "rebuilt from the others" in caught.value.message

@@ -62,6 +62,7 @@ def test_what_the_issue_names_can_be_drawn() -> None:
         "figure-8",
         "split-vote",
         "stale-read",
+        "joint-change",
         "gfs-split-brain",
         "vmft-split-brain",
     } <= set(drawable())

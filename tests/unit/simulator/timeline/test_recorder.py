@@ -140,3 +140,23 @@ def test_of_a_long_run_the_end_the_faults_and_the_states_are_kept(
     assert of(run, "fault", "healed", "died") == of(whole, "fault", "healed", "died")
     nodes = {event.node for event in run.events if event.state is not None}
     assert nodes == set(run.head.nodes)
+
+
+def test_a_joint_change_shows_who_obeys_what_and_which_majorities_are_missing() -> None:
+    run = record("joint-change")
+    [s4] = [e for e in of(run, "step") if e.node == "S4" and "new 3 of 3" in e.text and e.term == 2]
+    assert s4.text == "votes, of the old 0 of 3, of the new 3 of 3: not both majorities"
+    assert s4.source == "both majorities"
+    leaders = [(e.node, e.term) for e in of(run, "role") if "leader" in e.text]
+    assert leaders == [("S1", 2), ("S2", 3), ("S4", 4)]
+    joint = [event.node for event in run.events if event.state and event.state.joint]
+    assert set(joint) == {f"S{number}" for number in range(1, 7)}
+    ended = [(e.node, e.text) for e in of(run, "commit") if e.source == "joint commit"]
+    assert ended == [
+        ("S2", "committed up to 5, C_old,new with it"),
+        ("S4", "committed up to 6, C_old,new with it"),
+    ]
+    last = [e.state for e in run.events if e.node == "S4" and e.state][-1]
+    assert (last.members, last.joint, last.changes) == ("S4 S5 S6", False, (3, 5, 7))
+    [parted] = [e for e in of(run, "fault") if "parted" in e.text]
+    assert parted.text == "S1 S2 S3 are parted from S4 S5 S6"

@@ -87,6 +87,17 @@ class Raft:
         self._step(Propose([encode(command)]))
         return index, self._replica.term
 
+    def timeline(self) -> dict[str, Any]:
+        replica, log = self._replica, self._replica.log
+        first_index = log.base.index + 1
+        return {
+            "role": replica.role.name.lower().replace("_", "-"),
+            "voted_for": replica.voted_for,
+            "commit_index": replica.commit_index,
+            "first_index": first_index,
+            "terms": [entry.term for entry in log.slice(first_index, log.last_index)],
+        }
+
     def snapshot(self, index: int, snapshot: bytes) -> None:
         term = self._replica.log.term(index)
         if term is None:

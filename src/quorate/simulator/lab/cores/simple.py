@@ -98,6 +98,16 @@ class Raft:
             self.base = index
             self.persist(snapshot)
 
+    def timeline(self) -> dict[str, Any]:
+        """For the picture of a failure alone."""
+        return {
+            "role": self.role,
+            "voted_for": self.voted_for,
+            "commit_index": self.commit_index,
+            "first_index": self.base + 1,
+            "terms": [term for term, _ in self.log[1:]],
+        }
+
     # Time.
 
     def on_timer(self, name: str) -> None:

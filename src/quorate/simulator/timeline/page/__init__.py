@@ -44,12 +44,19 @@ def page(run: Run) -> str:
 """
 
 
+def write_page(run: Run, output: Path) -> None:
+    """One HTML file."""
+    output.write_text(page(run), encoding="utf-8")
+
+
 def _data(run: Run) -> str:
     """As JSON that cannot end its own element."""
+    own = run.head.sources
+    named = {event.source for event in run.events}
     value = {
-        "head": msgspec.to_builtins(msgspec.structs.replace(run.head, about="")),
+        "head": msgspec.to_builtins(msgspec.structs.replace(run.head, about="", sources={})),
         "events": list(_leaner(run.events)),
-        "sources": sources_of(event.source for event in run.events),
+        "sources": {**sources_of(named - own.keys()), **own},
         "paper": PAPER,
         "thesis": THESIS,
     }

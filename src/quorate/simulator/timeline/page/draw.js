@@ -76,8 +76,9 @@ function text(value, px, py, options = {}) {
   pen.fillText(value, px, py);
 }
 function clipped(value, room, size = 11) {
-  const fits = Math.floor(room / (size * 0.56));
-  return value.length <= fits ? value : fits < 3 ? '' : value.slice(0, fits - 1) + '…';
+  pen.font = `400 ${size}px system-ui, sans-serif`;
+  const width = pen.measureText(value).width, fits = Math.floor(value.length * room / width);
+  return width <= room ? value : fits < 4 ? '' : value.slice(0, fits - 2) + '…';
 }
 
 function drawGrid() {
@@ -109,8 +110,8 @@ function drawFaults() {
   const top = AXIS + (chapters.length ? 20 : 0);
   for (const fault of faults) {
     const from = Math.max(LEFT, x(at(fault.begin)));
+    if (from > view.width || fault.end && x(at(fault.end)) < LEFT) continue;
     const to = fault.end ? Math.max(x(at(fault.end)), from + 3) : view.width;
-    if (to < LEFT || from > view.width) continue;
     for (const name of fault.begin.lanes || []) {
       const row = view.rows[laneOf.get(name)];
       if (!row) continue;
@@ -125,18 +126,44 @@ function drawFaults() {
     painted.push({ x1: from, y1: y + 7, x2: to, y2: y + 7, reach: 8, event: fault.begin });
   }
   if (faults.length) text('faults', 10, top + 8, { color: colors.bad });
+  let last = -Infinity;
   chapters.forEach((chapter, number) => {
-    const px = x(at(chapter));
+    const px = x(at(chapter)), sign = Math.max(px, last + 18);  // one beside the other, never under it
     if (px < LEFT - 8 || px > view.width) return;
+    last = sign;
     pen.strokeStyle = colors.dim; pen.lineWidth = 1; pen.setLineDash([1, 4]);
     pen.beginPath(); pen.moveTo(px, AXIS + 16); pen.lineTo(px, view.height); pen.stroke();
     pen.setLineDash([]);
     pen.fillStyle = colors.text;
-    pen.beginPath(); pen.arc(px, AXIS + 9, 8.5, 0, 7); pen.fill();
-    text(String(number + 1), px, AXIS + 9.5, { align: 'center', color: colors.card, weight: 600 });
-    painted.push({ x1: px, y1: AXIS + 9, x2: px, y2: AXIS + 9, reach: 10, event: chapter });
+    pen.beginPath(); pen.arc(sign, AXIS + 9, 8.5, 0, 7); pen.fill();
+    text(String(number + 1), sign, AXIS + 9.5, { align: 'center', color: colors.card, weight: 600 });
+    painted.push({ x1: sign, y1: AXIS + 9, x2: sign, y2: AXIS + 9, reach: 10, event: chapter });
   });
   if (chapters.length) text('story', 10, AXIS + 9, { color: colors.dim });
+}
+
+// While a joint configuration is obeyed (§6) the whole lane is hatched.
+function hatch() {
+  const tile = new OffscreenCanvas(8, 8), brush = tile.getContext('2d');
+  brush.strokeStyle = colors.text; brush.globalAlpha = 0.22; brush.lineWidth = 1.4;
+  for (const by of [-8, 0, 8]) { brush.moveTo(by - 1, 9); brush.lineTo(by + 9, -1); }
+  brush.stroke();
+  return pen.createPattern(tile, 'repeat');
+}
+function drawJoints() {
+  const labels = [];
+  if (!joints.length) return labels;
+  const pattern = hatch(), several = groupsShown().length > 1;
+  for (const { node, group, begin, end } of joints) {
+    if (!groupsShown().includes(group)) continue;
+    const from = Math.max(LEFT, x(at(begin))), to = end ? x(at(end)) : view.width;
+    if (to < LEFT || from > view.width) continue;
+    const y = yOf(node, group), half = several ? 7 : view.rows[laneOf.get(node)].height / 2 - 1;
+    pen.fillStyle = pattern; pen.fillRect(from, y - half, Math.max(2, to - from), 2 * half);
+    pen.fillStyle = colors.dim; pen.fillRect(from, y - half, 2, 2 * half);
+    if (!several && half >= 26 && to - from > 64) labels.push([from + 7, y + half - 8]);
+  }
+  return labels;
 }
 
 function drawBands() {
@@ -224,7 +251,6 @@ function drawArrows() {
   const many = visible.length > 1500;
   for (const line of visible) {
     const { sent, delivered } = line.arrow, minor = sent.minor;
-    const isReply = sent.message.endsWith('Reply');
     const on = sent === shown.selected || delivered === shown.selected && delivered
       || sent === shown.hovered || delivered === shown.hovered && delivered;
     const hit = shown.hits.has(sent.index) || delivered && shown.hits.has(delivered.index);
@@ -232,7 +258,7 @@ function drawArrows() {
     pen.globalAlpha = on || hit ? 1 : minor ? 0.3 : many ? (delivered ? 0.4 : 0.15) : 0.9;
     pen.strokeStyle = delivered ? colorOf(sent.term) : colors.bad;
     pen.lineWidth = on ? 3 : many || minor ? 0.8 : 1.4;
-    pen.setLineDash(isReply ? [4, 3] : []);
+    pen.setLineDash(isReply(sent) ? [4, 3] : []);
     pen.beginPath(); pen.moveTo(line.x1, line.y1); pen.lineTo(line.x2, line.y2); pen.stroke();
     pen.setLineDash([]);
     if (!many || on) {
@@ -322,14 +348,17 @@ function drawLogs() {
         pen.globalAlpha = 1;
         pen.strokeStyle = colorOf(term); pen.lineWidth = 1;
         pen.strokeRect(px + 0.5, y + 0.5, CELL - 3, 12);
-        text(String(term), px + (CELL - 2) / 2, y + 7, { size: 9.5, weight: 650, align: 'center',
+        if (term) text(String(term), px + (CELL - 2) / 2, y + 7, { size: 9.5, weight: 650, align: 'center',
           color: committed ? inkOf(term) : colors.text });
+        if (state.changes.includes(index)) {  // a configuration
+          pen.fillStyle = colors.text; pen.fillRect(px, y - 3, CELL - 2, 2);
+        }
       }
     }
   }
 }
 
-const GREAT = new Set(['role', 'died', 'started']);  // seen from afar
+const GREAT = new Set(['role', 'died', 'started', 'members']);  // seen from afar
 const SIGNS = { died: '✕', started: '▲', broken: '✸' };
 function drawMarks() {
   const first = firstVisible(marked, view.start, event => event);
@@ -342,7 +371,12 @@ function drawMarks() {
     if (event.kind === 'died' || event.kind === 'started')
       text(SIGNS[event.kind], px, y, { align: 'center', size: 13, weight: 700,
         color: event.kind === 'died' ? colors.bad : colors.good, halo: colors.card });
-    else {
+    else if (event.kind === 'members') {
+      pen.beginPath(); pen.moveTo(px, y - 6); pen.lineTo(px + 6, y); pen.lineTo(px, y + 6);
+      pen.lineTo(px - 6, y); pen.closePath();
+      pen.fillStyle = colors.text; pen.fill(); pen.lineWidth = 1.5; pen.strokeStyle = colors.card;
+      pen.stroke();
+    } else {
       const big = event.kind === 'role' ? 4.5 : event.kind === 'vote' ? 3.5 : 2.5;
       pen.beginPath(); pen.arc(px, y, on ? big + 3 : big, 0, 7);
       pen.fillStyle = event.kind === 'role' ? colorOf(event.term) : colors.card;
@@ -359,8 +393,9 @@ function drawOver() {
     const px = x(at(event));
     pen.strokeStyle = colors.bad; pen.lineWidth = 2;
     pen.beginPath(); pen.moveTo(px, AXIS); pen.lineTo(px, view.height); pen.stroke();
-    text('✸ ' + clipped(event.text, 420), px - 6, view.height - 8, { align: 'right',
-      color: colors.bad, weight: 600, halo: colors.card });
+    const left = px > view.width / 2;  // where there is more room
+    text('✸ ' + clipped(event.text, 420), px + (left ? -6 : 6), view.height - 8,
+      { align: left ? 'right' : 'left', color: colors.bad, weight: 600, halo: colors.card });
     painted.push({ x1: px, y1: AXIS, x2: px, y2: view.height, reach: 4, event });
   }
   for (const index of shown.hits) {
@@ -404,8 +439,11 @@ function draw() {
   drawGrid();
   pen.save(); pen.beginPath(); pen.rect(LEFT - 8, 0, view.width, view.height); pen.clip();
   drawFaults();
-  const labels = drawBands();
-  drawArrows(); drawLogs(); drawCalls(); drawMarks(); drawLabels(labels); drawOver();
+  const named = drawJoints(), labels = drawBands();
+  drawArrows(); drawLogs(); drawCalls(); drawMarks(); drawLabels(labels);
+  for (const [px, py] of named)
+    text('C_old,new', px, py, { size: 10.5, weight: 650, halo: colors.card });
+  drawOver();
   pen.restore();
   drawNames();
 }

@@ -173,6 +173,7 @@ option($('node'), '', 'all lanes');
 for (const name of lanes) option($('node'), name, name);
 $('group').hidden = head.groups.length < 2;
 $('evenly').parentElement.hidden = isStory;
+$('changekey').hidden = !membersChange;
 $('story').hidden = !chapters.length;
 $('search').oninput = event => search(event.target.value);
 $('group').onchange = event => { shown.group = Number(event.target.value); again(); };
@@ -196,7 +197,7 @@ $('evenly').checked = evenly;
 layout(); comfortable();
 new ResizeObserver(() => { layout(); refresh(); }).observe(canvas.parentElement);
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColors(); refresh(); });
-const broken = events.findLast(event => event.kind === 'broken');
+const broken = events.find(event => event.kind === 'broken');
 if (broken) choose(broken, true);
-else { showStates(settled(events[0])); showChapter(0); }
+else { showStates(settled(events[0])); showChapter(0); showAround(events[0]); }
 document.body.dataset.ready = 'true';

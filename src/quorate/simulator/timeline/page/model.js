@@ -46,7 +46,7 @@ for (const event of events) {
   const ofGroups = event.group ? [event.group] : head.groups;
   if (event.state) {
     const state = Object.assign({ voted_for: '', leader: '', last_index: 0, durable_index: 0,
-      commit_index: 0, terms: [] }, event.state);
+      commit_index: 0, terms: [], members: '', joint: false, changes: [] }, event.state);
     life(event.node, event.group).push({ index: event.index, state });
   } else if (event.kind === 'died')
     for (const group of ofGroups) {
@@ -80,6 +80,20 @@ for (const [key, list] of lives) {
   }
   spans.set(key, found);
 }
+// Stretches in which a joint configuration is obeyed; and whether any other than one ever was.
+const joints = [], memberships = new Set();
+for (const [key, list] of lives) {
+  const [node, group] = [key.slice(0, key.lastIndexOf(' ')), Number(key.slice(key.lastIndexOf(' ') + 1))];
+  let open = null;
+  for (const { index, state } of list) {
+    if (state.members) memberships.add(state.members);
+    const joint = Boolean(state.joint);
+    if (open && !joint) { open.end = events[index]; open = null; }
+    else if (!open && joint) joints.push(open = { node, group, begin: events[index], end: null });
+  }
+}
+const membersChange = memberships.size > 1;
+const votesKnown = [...lives.values()].flat().some(({ state }) => state.voted_for);
 // Where a log, or what of it is committed, becomes another.
 const logs = new Map();
 for (const [key, list] of lives) {
@@ -97,12 +111,13 @@ const terms = [...new Set([...lives.values()].flat().flatMap(({ state }) =>
   typeof state === 'string' ? [] : [state.term, ...state.terms]))].sort((a, b) => a - b);
 const arrows = events.filter(event => event.kind === 'sent').map(sent => ({
   sent, delivered: ends.get(sent.arrow) || null }));
-// In a story all that is said at one moment would lie on one line: it leaves one after the other.
+// In a story all that is said at one moment would lie on one line: it leaves one after the other,
+// and before the half of its way is over.
 if (isStory) {
   let last = null, count = 0;
-  for (const { sent } of arrows) {
+  for (const { sent, delivered } of arrows) {
     count = last && last.node === sent.node && last.time_ms === sent.time_ms ? count + 1 : 0;
-    sent.later = 0.22 * count;
+    sent.later = delivered ? Math.min(0.45 * count, 0.5 * (delivered.even - sent.even)) : 0.22 * count;
     last = sent;
   }
 }
@@ -111,7 +126,7 @@ const calls = events.filter(event => event.kind === 'invoked').map(invoked => ({
 const faults = events.filter(event => event.kind === 'fault').map(begin => ({
   begin, end: ends.get(begin.arrow) || null }));
 const chapters = events.filter(event => event.kind === 'note');
-const MARKED = new Set(['role', 'vote', 'commit', 'died', 'started', 'step', 'answered', 'restored']);
+const MARKED = new Set(['role', 'vote', 'commit', 'members', 'died', 'started', 'step', 'called', 'answered', 'restored']);
 const marked = events.filter(event => MARKED.has(event.kind) && !event.minor);
 
 // In words.
@@ -139,6 +154,8 @@ function sentence(event) {
 const blob = event => event.blob || (event.blob =
   `${event.kind} ${sentence(event)} term ${event.term || ''}`.toLowerCase());
 
+const isReply = event => /reply$/i.test(event.message);
+
 // The short word that an arrow carries.
 function word(event) {
   const text = event.text;
@@ -149,13 +166,15 @@ function word(event) {
     case 'AppendRequest': {
       const found = /entries (.*?) {2}commit/.exec(text);
       if (!found || found[1] === 'none') return '';
-      const list = found[1].replace(/ no-op/g, '').split(' ');
+      const list = found[1].replace(/ no-op/g, '').replace(/\d+:\d+ (C_\S+)/g, '$1').split(' ');
       return list.length > 2 ? list[0] + ' … ' + list.at(-1) : list.join(' ');
     }
     case 'AppendReply': {
       const found = /accepted up to (\d+)/.exec(text);
       return found ? 'has ' + found[1] : 'no';
     }
-    default: return event.message;
+    default:  // a learner's own
+      if (!isReply(event)) return event.message;
+      return /=False\b/.test(text) ? 'no' : /=True\b/.test(text) ? 'yes' : '';
   }
 }

@@ -32,7 +32,9 @@ function titles(group, low, top) {
   const line = make('tr'), ruler = make('span', 'cells ruler');
   for (let i = low; i <= top; i++) ruler.append(make('span', 'cell', i));
   const first = groupsShown().length > 1 ? 'group ' + group : 'node';
-  for (const title of [first, 'role', 'term', 'vote', 'log']) line.append(make('th', null, title));
+  const names = [first, 'role', 'term', ...votesKnown ? ['vote'] : [], ...membersChange ? ['obeys'] : [],
+    'log'];
+  for (const title of names) line.append(make('th', null, title));
   if (top) line.lastChild.replaceChildren(ruler);
   return line;
 }
@@ -42,12 +44,14 @@ function stateRow({ name, found }, state, low, top) {
   line.append(make('td', 'who', name));
   if (!state || typeof state === 'string') {
     line.append(make('td', 'role', !found ? 'not yet seen' : down ? 'down' : 'starting'),
-      make('td'), make('td'), make('td'));
+      make('td'), ...votesKnown ? [make('td')] : [], ...membersChange ? [make('td')] : [], make('td'));
     return line;
   }
   const role = down ? 'down' : state.role;
   line.append(make('td', 'role ' + role, role), make('td', null, null, pill(state.term)),
-    make('td', null, state.voted_for || '–'), make('td', null, null, cells(state, low, top)));
+    ...votesKnown ? [make('td', null, state.voted_for || '–')] : [],
+    ...membersChange ? [make('td', state.joint ? 'joint' : 'members', state.members)] : [],
+    make('td', null, null, cells(state, low, top)));
   return line;
 }
 function cells(state, low, top) {
@@ -56,13 +60,14 @@ function cells(state, low, top) {
     + `${state.commit_index}; terms ${state.terms.join(' ')}`);
   for (let i = low; i <= top; i++) {
     const term = i >= first && i <= state.last_index ? state.terms[i - first] : undefined;
-    const cell = make('span', 'cell', term === undefined ? '' : term);
+    const cell = make('span', 'cell', term || '');
     if (term !== undefined) {
       cell.style.setProperty('--term', colorOf(term));
       cell.style.setProperty('--ink', inkOf(term));
       cell.classList.add('entry', i <= state.commit_index ? 'committed' : 'open');
       if (i > state.durable_index) cell.classList.add('unsynced');
-      cell.title = `entry ${i}, term ${term}: ` + (i <= state.commit_index ? 'known to be committed'
+      if (state.changes.includes(i)) cell.classList.add('change');
+      cell.title = `entry ${i}${term ? `, term ${term}` : ''}${state.changes.includes(i) ? ', a configuration' : ''}: ` + (i <= state.commit_index ? 'known to be committed'
         : 'not known to be committed') + (i > state.durable_index ? ', not yet on the disk' : '');
     } else if (i < first && i <= state.last_index) { cell.textContent = '·'; cell.classList.add('cut'); }
     list.append(cell);
@@ -114,7 +119,7 @@ function showEvent(event) {
     button.onclick = () => choose(pair, true);
     facts.push(button);
   }
-  const source = sources[event.source];
+  const source = sources[event.source || (begins.get(event.arrow) || {}).source];
   if (source) facts.push(...sourceOf(source));
   box.replaceChildren(...facts);
   showAround(event);
@@ -167,5 +172,7 @@ function showLegend() {
   for (const term of shownTerms) if (term) box.append(pill(term), ' ');
   const keys = [['leader', 'leader'], ['candidate', 'candidate, pre-candidate'],
     ['follower', 'follower'], ['lost', 'lost'], ['reply', 'reply']];
+  if (joints.length) keys.push(['hatched', 'C_old,new: a majority of each']);
+  if (membersChange) keys.push(['diamond', 'another configuration']);
   for (const [name, title] of keys) box.append(make('span', 'key', null, make('i', name), title));
 }
