@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from quorate.base.errors import BadInput, Unavailable
-from quorate.base.ids import NAMESPACE_GROUP, NodeId
+from quorate.base.ids import GROUP_NAMES, NAMESPACE_GROUP, NodeId
 from quorate.node.identity import node_of
 from quorate.node.members import MemberChanges, moved, without
 from quorate.node.messages import NodeEntry
@@ -38,7 +38,7 @@ class Scene:
 
 def play(work: Callable[[Scene], Awaitable[None]]) -> None:
     with Simulation(1) as simulation:
-        cluster = RaftCluster(simulation, 5, groups=2, founders=3)
+        cluster = RaftCluster(simulation, 5, groups=len(GROUP_NAMES), founders=3)
         cluster.found()
 
         async def main(world: World) -> None:
@@ -58,11 +58,11 @@ def test_who_takes_the_place_of_a_learner_gets_no_vote() -> None:
     async def work(scene: Scene) -> None:
         await scene.changes.add(N4, learner=True)
         await scene.changes.replace(N4, N5)
-        assert await scene.kinds() == [([1, 2, 3], [5])] * 2
+        assert await scene.kinds() == [([1, 2, 3], [5])] * len(GROUP_NAMES)
         await scene.changes.replace(N3, N4)
-        assert await scene.kinds() == [([1, 2, 4], [5])] * 2
+        assert await scene.kinds() == [([1, 2, 4], [5])] * len(GROUP_NAMES)
         await scene.changes.replace(N3, N4)  # again, as after an interruption
-        assert await scene.kinds() == [([1, 2, 4], [5])] * 2
+        assert await scene.kinds() == [([1, 2, 4], [5])] * len(GROUP_NAMES)
 
     play(work)
 
@@ -78,7 +78,7 @@ def test_a_step_that_would_lose_the_majority_is_refused_at_once_and_changes_noth
         sentence = caught.value.message
         assert "group namespace is left as it is: a majority of the new voters would be" in sentence
         assert "[n3] do not answer; start those first" in sentence
-        assert await scene.kinds() == [([1, 2, 3], [])] * 2
+        assert await scene.kinds() == [([1, 2, 3], [])] * len(GROUP_NAMES)
 
     play(work)
 
@@ -94,7 +94,7 @@ def test_a_step_that_only_a_moment_makes_dangerous_is_done() -> None:
         assert scene.said == []
         scene.cluster.start(silent.name)
         await step
-        assert await scene.kinds() == [([1, silent.node], [])] * 2
+        assert await scene.kinds() == [([1, silent.node], [])] * len(GROUP_NAMES)
 
     play(work)
 

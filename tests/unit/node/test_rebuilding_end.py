@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from quorate.base.errors import BadConfiguration, ReplicaDamaged
-from quorate.base.ids import JOBS_GROUP, NAMESPACE_GROUP, NodeId
+from quorate.base.ids import GROUP_NAMES, NodeId
 from quorate.node.bootstrap import founding_identity, new_cluster_id
 from quorate.node.config import Addresses, Member, NodeConfig
 from quorate.node.identity import NodeIdentity, node_of
@@ -57,7 +57,7 @@ class Scene:
             await self.changes.all_groups(moved(machine), "has a name")
         self.cluster.kill("n1")
         known = KnownGroup(1, (N1, N2, N3))
-        record = Known({NAMESPACE_GROUP: known, JOBS_GROUP: known})
+        record = Known(dict.fromkeys(GROUP_NAMES, known))
         await write_record(self.world.disk, KNOWN_FILE, record)
         await self.begin()
 
@@ -91,7 +91,7 @@ class Scene:
 
 def play(work: Callable[[Scene], Awaitable[None]]) -> None:
     with Simulation(1) as simulation:
-        cluster = RaftCluster(simulation, 4, groups=2, founders=3)
+        cluster = RaftCluster(simulation, 4, groups=len(GROUP_NAMES), founders=3)
         cluster.found()
 
         async def main(world: World) -> None:

@@ -291,11 +291,16 @@ def test_reports_that_do_not_belong_together_are_refused() -> None:
 def test_a_report_goes_through_json_and_nothing_else_is_taken_for_one() -> None:
     one = survivor(1, (3, 9), (3, 9))
     assert report_of(msgspec.json.encode(one), "x") == one
-    first, other = one.groups
+    first, other, *rest = one.groups
     stateless = msgspec.structs.replace(other, configuration=Configuration((), {}))
     broken = [
         msgspec.structs.replace(one, groups=groups)
-        for groups in ((first,), (first, first), (first, other, other), (first, stateless))
+        for groups in (
+            (first,),
+            (first, first, *rest),
+            (first, other, other),
+            (first, stateless, *rest),
+        )
     ]
     whole = msgspec.json.encode(one)
     for data in (b"", b"{}", b"\xff", whole[:-9], *map(msgspec.json.encode, broken)):
