@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from processes import Processes
-from raft_processes import free_ports
+
+from quorate.torture.hosts import free_ports
 
 START_S = 20.0
 POLL_S = 0.05

@@ -13,7 +13,6 @@ by how much it was late: how long its loop was held up (``usage``).
 
 import asyncio
 import os
-import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +40,7 @@ from quorate.runtime.ports import World
 from quorate.runtime.real.disk import RealDisk
 from quorate.runtime.real.parent_death import die_with_parent
 from quorate.runtime.real.world import TlsPaths, real_world, run
+from quorate.torture.hosts import free_ports
 
 CLUSTER = ClusterId("b" * 32)
 PROBE_MS = 1.0
@@ -149,21 +149,6 @@ async def serve(settings: NodeSettings) -> None:
 
 
 # The parent.
-
-
-def free_ports(number: int) -> list[int]:
-    """Of 127.0.0.1, below those that outgoing connections use."""
-    found: list[int] = []
-    for port in range(15_000, 30_000, 7):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == number:
-            break
-    return found
 
 
 async def until(true: Callable[[], Awaitable[bool]], timeout_s: float) -> None:

@@ -56,7 +56,7 @@ class Loopback(Hosts):
     drops = True
 
     def __init__(self, nodes: int, why: str) -> None:
-        super().__init__([Address(f"127.0.0.1:{port}") for port in _free_ports(nodes)])
+        super().__init__([Address(f"127.0.0.1:{port}") for port in free_ports(nodes)])
         self.partitions = f"dropped in our own transport: {why}"
 
     def prefix(self, node: int) -> list[str]:
@@ -152,7 +152,7 @@ def _free_net() -> str:
     raise NotJudged("All networks 10.214.0.0/24 to 10.214.255.0/24 are taken.")
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     """Of 127.0.0.1, below those that outgoing connections use."""
     found: list[int] = []
     for port in range(16_000, 30_000, 7):
