@@ -56,7 +56,7 @@ class Items:
     def __init__(self, table: Table) -> None:
         self.table = table
         self.bytes = 0
-        self._sum = 0
+        self.sum = 0
         """Of the items' digests."""
         self._ends: FreezableMap[bytes, None] = FreezableMap()
         """Time (8 bytes, big-endian) and key."""
@@ -67,7 +67,7 @@ class Items:
     @property
     def digest(self) -> int:
         """Of all items, in whatever order they came."""
-        return self._sum & _MASK
+        return self.sum & _MASK
 
     @property
     def with_end(self) -> int:
@@ -82,35 +82,32 @@ class Items:
 
     def put(self, entry: Entry) -> Entry | None:
         """Gives what was there, ended or not."""
-        key = entry.key
-        before = self.table.swap(key, entry)
+        before = self.table.swap(entry.key, entry)
+        self.account(entry, before)
+        return before
+
+    def account(self, entry: Entry, before: Entry | None) -> None:
+        """``entry`` has taken the place of ``before`` in the table (also State.write_plain)."""
         if before is None:
-            self.bytes += len(key) + len(entry.value) + KEY_OVERHEAD_BYTES
-            self._sum += digest_of(entry)
+            self.bytes += len(entry.key) + len(entry.value) + KEY_OVERHEAD_BYTES
+            self.sum += digest_of(entry)
             if entry.at_ms:
                 self._add_end(entry)
-            return None
+            return
         entry.key = before.key  # one copy of it is enough, and the table keeps the first
-        value, old = entry.value, before.value
-        self.bytes += len(value) - len(old)
-        if len(value) + len(old) < SMALL_BYTES and not (entry.at_ms or before.at_ms):
-            # What nearly all go through: ``digest_of`` both, in one line.
-            new_sum = checksum(key + value) * entry.revision
-            self._sum += new_sum - checksum(key + old) * before.revision
-            return before
-        self._sum += digest_of(entry) - digest_of(before)
+        self.bytes += len(entry.value) - len(before.value)
+        self.sum += digest_of(entry) - digest_of(before)
         if before.at_ms != entry.at_ms:
             if before.at_ms:
                 self._remove_end(before)
             if entry.at_ms:
                 self._add_end(entry)
-        return before
 
     def remove(self, key: bytes) -> Entry:
         """Raises ``KeyError``."""
         entry = self.table.pop(key)
         self.bytes -= len(key) + len(entry.value) + KEY_OVERHEAD_BYTES
-        self._sum -= digest_of(entry)
+        self.sum -= digest_of(entry)
         if entry.at_ms:
             self._remove_end(entry)
         return entry
@@ -131,7 +128,7 @@ class Items:
     def clear(self) -> Iterator[None]:
         """Empty at once; exhaust it to let go of the memory."""
         ends, self._ends = self._ends, FreezableMap()
-        self.bytes = self._sum = 0
+        self.bytes = self.sum = 0
         table = self.table.clear()
         next(table, None)
 

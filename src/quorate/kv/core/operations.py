@@ -46,7 +46,9 @@ TOUCHED_SHARE = 8
 
 def put(state: State, it: Put) -> int:
     value = it.value
-    return state.write(it.key, value if type(value) is bytes else state.value(value))
+    if type(value) is bytes:
+        return state.write_plain(it.key, value)
+    return state.write(it.key, state.value(value))
 
 
 def set_(state: State, it: Set) -> list[int | bytes | None]:

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from google_crc32c import value as checksum
+
 from quorate.base.checksum import stable_hash
 from quorate.base.codec import encode
 from quorate.base.errors import BadInput, StoreFull
@@ -112,6 +114,25 @@ class State:
         before = self.items.put(entry)
         if self._before is not None:
             self._before.append((key, before))
+        self._events.append(entry)
+        self._event_bytes += size
+        return revision
+
+    def write_plain(self, key: bytes, value: bytes) -> int:
+        """``write`` without an end, in as few calls as possible: what nearly all changes are."""
+        size, items = len(key) + len(value), self.items
+        if size >= SMALL_BYTES or items.bytes + size > self._free_to or self._is_together:
+            return self.write(key, value)
+        revision = self.revision = self.revision + 1
+        entry = Entry(key, value, revision)
+        before = items.table.swap(key, entry)
+        if before is None or before.at_ms or len(before.value) >= SMALL_BYTES:
+            items.account(entry, before)
+        else:
+            entry.key, old = before.key, before.value  # ``Items.account``, and ``digest_of`` both
+            items.bytes += len(value) - len(old)
+            new_sum = checksum(key + value) * revision
+            items.sum += new_sum - checksum(key + old) * before.revision
         self._events.append(entry)
         self._event_bytes += size
         return revision
