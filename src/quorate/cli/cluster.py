@@ -13,13 +13,12 @@ from typing import Annotated, Any
 import typer
 
 from quorate.base.errors import BadConfiguration, BadInput
-from quorate.base.ids import GROUP_NAMES, Address, GroupId, NodeId, ReplicaId
+from quorate.base.ids import GROUP_NAMES, Address, GroupId, NodeId, ReplicaId, node_of
 from quorate.cli.connection import Cluster, with_cluster
 from quorate.cli.output import JsonOption, print_json, print_line, print_note, print_table
 from quorate.gfs.messages import Copies
 from quorate.library.connection import DESCRIBE_MS
 from quorate.node.config import NAME_RULE
-from quorate.node.identity import node_of
 from quorate.node.join_token import VERSION, JoinToken, text_of
 from quorate.node.members import (
     MemberChanges,

@@ -8,11 +8,10 @@ from typing import Any
 
 from rich.filesize import decimal
 
-from quorate.base.ids import GROUP_NAMES, GroupId
+from quorate.base.ids import GROUP_NAMES, GroupId, node_of
 from quorate.cli.connection import Cluster, with_cluster
 from quorate.cli.output import JsonOption, print_json, print_line, print_table
 from quorate.kv.core.commands import Statistics
-from quorate.node.identity import node_of
 from quorate.node.messages import NodeDescription
 from quorate.raft.messages import GroupStatus
 

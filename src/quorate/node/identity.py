@@ -29,8 +29,8 @@ from quorate.base.ids import (
     GroupId,
     NodeId,
     ReplicaId,
+    node_of,
 )
-from quorate.base.ids import node_of as node_of
 from quorate.node.config import NodeConfig
 from quorate.node.known import known_in
 from quorate.raft.core.configuration import Configuration, founding

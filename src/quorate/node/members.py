@@ -17,8 +17,8 @@ from quorate.base.errors import (
     NotFound,
     Unavailable,
 )
-from quorate.base.ids import GROUP_NAMES, Address, GroupId, NodeId, ReplicaId
-from quorate.node.identity import founding_replica, node_of
+from quorate.base.ids import GROUP_NAMES, Address, GroupId, NodeId, ReplicaId, node_of
+from quorate.node.identity import founding_replica
 from quorate.node.messages import NodeEntry
 from quorate.raft.client import GroupClient
 from quorate.raft.core.configuration import Configuration
@@ -130,9 +130,7 @@ def _members(
 
 def is_so(now: Configuration, wanted: Members) -> bool:
     """Whether the group has these members already."""
-    return now == Configuration(
-        wanted.voters, wanted.addresses, wanted.learners, names=wanted.names, lost=now.lost
-    )
+    return now == wanted.instead_of(now)
 
 
 def machines_in(configurations: Sequence[Configuration]) -> list[NodeEntry]:

@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from quorate.base.errors import BadConfiguration, QuorateError
-from quorate.base.ids import Address, GroupId, NodeId
+from quorate.base.ids import Address, GroupId, NodeId, node_of
 from quorate.base.together import together
-from quorate.node.identity import NodeIdentity, node_of
+from quorate.node.identity import NodeIdentity
 from quorate.node.known import Known, KnownGroup
 from quorate.node.members import machines_in
 from quorate.node.messages import DescribeNode, NodeEntry

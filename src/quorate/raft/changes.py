@@ -5,6 +5,8 @@ each step is a fact in the log; so whoever asks again, also of another leader, g
 change stands, and asking for what is already so does nothing.
 """
 
+import msgspec
+
 from quorate.base.errors import BadInput, DeadlineExceeded, Fenced
 from quorate.raft.core.configuration import Configuration, fault_of
 from quorate.raft.group import Group
@@ -32,13 +34,7 @@ async def change_members(
     for: the change goes no further by itself, but for a joint configuration, which the leader
     brings to its end.
     """
-    target = Configuration(
-        members.voters,
-        members.addresses,
-        members.learners,
-        names=members.names,
-        lost=group.configuration.lost,
-    )
+    target = members.instead_of(group.configuration)
     if (why := fault_of(target)) is not None:
         raise BadInput(f"group {group.name} cannot have these members: {why}")
     end_ms = world.clock.monotonic_ms() + timeout_ms
@@ -70,7 +66,9 @@ def _step(current: Configuration, target: Configuration) -> Configuration:
     addresses = current.addresses | {voter: target.addresses[voter] for voter in new}
     names = current.names | {v: target.names[v] for v in new if v in target.names}
     learners = (*current.learners, *new)
-    return Configuration(current.voters, addresses, learners, names=names, lost=current.lost)
+    return msgspec.structs.replace(
+        current, addresses=addresses, learners=learners, names=names, old_voters=()
+    )
 
 
 def _way(start: Configuration, target: Configuration) -> tuple[Configuration, ...]:

@@ -113,14 +113,13 @@ class Comparison:
                 f"replica {notice.replica} has a digest at index {notice.index}, where none is told"
             )
         self._digests.note(notice.replica, notice.index, notice.digest)
-        for member in self._replica.configuration.members:
-            verdict = self._digests.verdict(
-                member, notice.index, self._replica.configuration.voters
-            )
+        configuration = replica.configuration
+        for member in configuration.members:
+            verdict = self._digests.verdict(member, notice.index, configuration.voters)
             if verdict is not Verdict.DIVERGED:
                 continue
             self._found(member, notice.index)
-            if member == self._replica.replica:
+            if member == replica.replica:
                 self._end(notice.index)
             elif (address := self._addresses.get(member)) is not None:
                 # If that is lost, again after the next comparison.

@@ -244,7 +244,7 @@ class Group:
         )
 
     def status_now(self) -> GroupStatus:
-        """With what depends on the time."""
+        """With what depends on the time, which a process that was killed does not have."""
         status = self.status()
         status.heard_ms = self._driver.heard_ms(self.group)
         return status

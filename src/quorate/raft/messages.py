@@ -150,6 +150,12 @@ class Members(msgspec.Struct, array_like=True, frozen=True):
     learners: tuple[ReplicaId, ...] = ()
     names: dict[ReplicaId, str] = msgspec.field(default_factory=dict)
 
+    def instead_of(self, now: Configuration) -> Configuration:
+        """What a group of ``now`` is to become: who was given up stays so."""
+        return Configuration(
+            self.voters, self.addresses, self.learners, names=self.names, lost=now.lost
+        )
+
 
 class AskMembers(Request[Configuration], tag="raft.members.1"):
     """Who belongs to ``group``: linearizable, by its leader, and committed."""

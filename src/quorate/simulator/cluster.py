@@ -15,14 +15,14 @@ import msgspec
 
 from quorate.base.codec import Request
 from quorate.base.errors import AlreadyExists, QuorateError, ReplicaDamaged
-from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId
+from quorate.base.ids import GROUP_NAMES, Address, ClusterId, GroupId, NodeId, ReplicaId, node_of
 from quorate.base.machine import StateMachine
 from quorate.base.sometimes import sometimes
 from quorate.gfs.client import DEFAULT_TIMEOUT_MS, FileSystem
 from quorate.kv.client import KvClient
 from quorate.mapreduce.client import JobClient
 from quorate.node.bootstrap import founding_identity, new_cluster_id
-from quorate.node.identity import founding_replica, node_of
+from quorate.node.identity import founding_replica
 from quorate.node.roles import ROLES, Setting
 from quorate.raft.changes import change_members
 from quorate.raft.client import GroupClient

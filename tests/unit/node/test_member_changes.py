@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from quorate.base.errors import BadInput, Unavailable
-from quorate.base.ids import GROUP_NAMES, NAMESPACE_GROUP, NodeId
-from quorate.node.identity import node_of
+from quorate.base.ids import GROUP_NAMES, NAMESPACE_GROUP, NodeId, node_of
 from quorate.node.members import MemberChanges, moved, without
 from quorate.node.messages import NodeEntry
 from quorate.rpc.client import RpcClient

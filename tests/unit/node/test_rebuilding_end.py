@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from quorate.base.errors import BadConfiguration, ReplicaDamaged
-from quorate.base.ids import GROUP_NAMES, NodeId
+from quorate.base.ids import GROUP_NAMES, NodeId, node_of
 from quorate.node.bootstrap import founding_identity, new_cluster_id
 from quorate.node.config import Addresses, Member, NodeConfig
-from quorate.node.identity import NodeIdentity, node_of
+from quorate.node.identity import NodeIdentity
 from quorate.node.known import KNOWN_FILE, Known, KnownGroup
 from quorate.node.members import MemberChanges, moved, without
 from quorate.node.messages import NodeEntry

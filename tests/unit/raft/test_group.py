@@ -181,14 +181,22 @@ def test_commands_gather_while_the_entries_before_them_are_written() -> None:
     play(scenario, sync_ms=20.0)
 
 
+async def one_written_and_one_gathered(
+    desk: Desk,
+) -> tuple[asyncio.Future[bytes], asyncio.Future[bytes]]:
+    """Commands of a leader whose disk is slow: the first is on its way there."""
+    await desk.lead()
+    desk.host.disk.faults.sync_ms = (500.0, 500.0)
+    first = desk.group.submit(command("x"))
+    await desk.pass_ms(1)
+    second = desk.group.submit(command("y"))
+    await desk.pass_ms(1)
+    return first, second
+
+
 def test_what_has_gathered_need_not_wait_for_our_disk_if_the_others_have_committed() -> None:
     async def scenario(desk: Desk) -> None:
-        await desk.lead()
-        desk.host.disk.faults.sync_ms = (500.0, 500.0)
-        first = desk.group.submit(command("x"))
-        await desk.pass_ms(1)
-        second = desk.group.submit(command("y"))
-        await desk.pass_ms(1)
+        first, second = await one_written_and_one_gathered(desk)
         assert len(desk.entries()) == 1
         last, term = desk.replica.log.last_index, desk.replica.term
         for voter in (2, 3):
@@ -204,12 +212,7 @@ def test_what_has_gathered_need_not_wait_for_our_disk_if_the_others_have_committ
 
 def test_what_has_gathered_when_leadership_ends_is_redirected_and_the_rest_is_maybe() -> None:
     async def scenario(desk: Desk) -> None:
-        await desk.lead()
-        desk.host.disk.faults.sync_ms = (500.0, 500.0)
-        first = desk.group.submit(command("x"))
-        await desk.pass_ms(1)
-        second = desk.group.submit(command("y"))
-        await desk.pass_ms(1)
+        first, second = await one_written_and_one_gathered(desk)
         desk.hear(append(desk.replica.term + 1, (desk.replica.log.last_index, 1)))
         await desk.pass_ms(1)
         assert error_of(first) is Maybe

@@ -69,11 +69,7 @@ class Configuration(msgspec.Struct, array_like=True, frozen=True, forbid_unknown
 
     def after(self) -> "Configuration":
         """C_new: what follows a joint configuration."""
-        return _of_members(
-            Configuration(
-                self.voters, self.addresses, self.learners, names=self.names, lost=self.lost
-            )
-        )
+        return _of_members(msgspec.structs.replace(self, old_voters=()))
 
     def towards(self, target: "Configuration") -> "Configuration":
         """What is to be appended so that ``target`` comes into force: itself if the voters stay the
