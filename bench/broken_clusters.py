@@ -14,13 +14,14 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from quorate.library.local import free_port
 
 COMMAND = (sys.executable, "-m", "quorate.cli.main")
 SHIFTED_CLOCK = """\
@@ -30,17 +31,6 @@ time.time = lambda: _time() + {seconds}
 time.time_ns = lambda: _time_ns() + {seconds} * 10**9
 """
 SMALL_DISK_BYTES = 90 << 20
-
-
-def free_port() -> int:
-    """The first of forty that are free; where the system takes outgoing ports from is above."""
-    for first in range(10_000 + os.getpid() % 100 * 100, 32_000, 40):
-        with contextlib.ExitStack() as held, contextlib.suppress(OSError):
-            for port in range(first, first + 40):
-                listener = held.enter_context(socket.socket())
-                listener.bind(("127.0.0.1", port))
-            return first
-    raise SystemExit("no forty ports in a row are free")
 
 
 class Nodes:

@@ -29,12 +29,13 @@ from typing import NamedTuple, Protocol, Self
 from appends import machine_used_s, used_s
 from etcd_processes import EtcdProcesses
 from kv_load import VALUE
-from words import cpu_of_children, descendants, free_port
+from words import cpu_of_children, descendants
 from zookeeper_processes import ZooKeeperProcesses
 from zookeeper_processes import missing as zookeeper_missing
 
 from quorate.base.errors import QuorateError
 from quorate.base.ids import KV_GROUP, Address, ClusterId, NodeId
+from quorate.library.local import free_port
 from quorate.node.local_cluster import LocalCluster
 from quorate.raft.messages import AskStatus
 from quorate.rpc.client import RpcClient

@@ -22,10 +22,11 @@ from multiprocessing import Pool
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-from demo import descendants, free_port
+from demo import descendants
 
 from quorate.base.ids import ClusterId, NodeId
 from quorate.gfs.client import FileSystem
+from quorate.library.local import free_port
 from quorate.mapreduce.client import JobClient
 from quorate.mapreduce.job_file import read_job_file
 from quorate.node.local_cluster import LocalCluster

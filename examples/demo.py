@@ -14,7 +14,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import sys
 import sysconfig
 import tempfile
@@ -30,11 +29,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quorate.base.errors import QuorateError
 from quorate.base.ids import GROUP_NAMES, JOBS_GROUP, Address, ClusterId, GroupId, NodeId
 from quorate.gfs.client import FileSystem
+from quorate.library.local import free_port
 from quorate.mapreduce.client import JobClient
 from quorate.mapreduce.core.commands import JobProgress
 from quorate.mapreduce.job_file import read_job_file
 from quorate.mapreduce.splits import MINIMUM_BYTES
-from quorate.node.local_cluster import PORTS_A_NODE, LocalCluster
+from quorate.node.local_cluster import LocalCluster
 from quorate.raft.messages import AskStatus, GroupStatus
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
@@ -282,19 +282,6 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def free_port() -> int:
-    """A port with as many free ones behind it as three nodes need."""
-    for base in range(21_000, 29_000, 3 * PORTS_A_NODE):
-        try:
-            for port in range(base, base + 3 * PORTS_A_NODE):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return base
-    raise Failed("no free ports on this machine")
 
 
 async def show(world: World, directory: Path, folder: Path | None) -> None:

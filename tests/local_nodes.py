@@ -1,19 +1,17 @@
-"""Real nodes for tests: free ports, commands as a user types them, and what runs and what not."""
+"""Real nodes for tests: commands as a user types them, and what runs and what not."""
 
-import itertools
 import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from quorate.node.local_cluster import PORTS_A_NODE, LocalCluster
+from quorate.node.local_cluster import LocalCluster
 from quorate.runtime.ports import World
 from quorate.runtime.real.world import close_world, real_world, run
 
@@ -21,37 +19,6 @@ T = TypeVar("T")
 
 COMMAND = (sys.executable, "-m", "quorate.cli.main")
 PATIENCE_SECONDS = 60.0
-
-
-_bases = itertools.count(10_000 + os.getpid() * 60 % 20_000, 60)
-"""Below 32,768, where the system takes the near ends of outgoing connections from; each process
-begins somewhere else and comes back to a base late."""
-
-
-def free_port(nodes: int = 3) -> int:
-    """The first of the ports of ``nodes`` local nodes, none of which is taken now."""
-    for number in _bases:
-        first = 10_000 + (number - 10_000) % 20_000
-        with ExitStack() as held:
-            wanted = [first + PORTS_A_NODE * node + k for node in range(nodes) for k in range(5)]
-            try:
-                for port in wanted:
-                    held.enter_context(_bound(port))
-            except OSError:
-                continue
-            return first
-    raise AssertionError("no base is left")
-
-
-def _bound(port: int) -> socket.socket:
-    listener = socket.socket()
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 def quorate(*arguments: str, port: int = 0) -> subprocess.CompletedProcess[str]:

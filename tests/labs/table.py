@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from msgspec import convert
 from rich.console import Console
 from rich.table import Table
 
@@ -33,8 +34,9 @@ class Results:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when == "call":
             for key, value in report.user_properties:
-                if key in TITLES and isinstance(value, Result):
-                    self.of_test[key].setdefault(value.test, []).append(value)
+                if key in TITLES:
+                    result = convert(value, Result)
+                    self.of_test[key].setdefault(result.test, []).append(result)
 
     def table(self, lab: str) -> Table:
         table = Table(title=TITLES[lab])

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from labs.harness import run_product
+from msgspec import to_builtins
 
 from quorate.simulator.lab.course import COURSE
 
@@ -16,6 +17,6 @@ def test_the_product_keeps_what_the_course_demands(
     name: str, seed: int, record_property: Callable[[str, object], None]
 ) -> None:
     lab, broken = run_product(COURSE[name], seed)
-    record_property("lab", lab.result())
+    record_property("lab", to_builtins(lab.result()))
     if broken is not None:
         raise broken

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from labs.kv.course import KV_COURSE
 from labs.kv.lab import LONG, SHORT, run_kv
+from msgspec import to_builtins
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,6 @@ def test_the_store_keeps_what_the_course_demands(
 ) -> None:
     pace = LONG if request.config.getoption("--long-labs") else SHORT
     lab, broken = run_kv(KV_COURSE[name], seed, pace)
-    record_property("kv lab", lab.result())
+    record_property("kv lab", to_builtins(lab.result()))
     if broken is not None:
         raise broken

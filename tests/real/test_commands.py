@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_nodes import COMMAND, PATIENCE_SECONDS, free_port, is_running, quorate, up
+from local_nodes import COMMAND, PATIENCE_SECONDS, is_running, quorate, up
 
 from quorate.cli import main
+from quorate.library.local import free_port
 
 WORD_COUNT = """
 def map(key, value):

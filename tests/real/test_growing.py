@@ -10,13 +10,14 @@ from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
-from local_nodes import COMMAND, free_port, quorate, with_cluster
+from local_nodes import COMMAND, quorate, with_cluster
 from real.test_node_identity import node, write_config
 
 from quorate.base.errors import QuorateError
 from quorate.base.ids import GROUP_NAMES, Address, ClusterId, NodeId
 from quorate.cli import main
 from quorate.gfs.client import FileSystem
+from quorate.library.local import free_port
 from quorate.node.local_cluster import LocalCluster
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity

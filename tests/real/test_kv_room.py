@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import redis
-from local_nodes import Up, free_port, quorate, up
+from local_nodes import Up, quorate, up
+
+from quorate.library.local import free_port
 
 MAX_BYTES = 10_000_000
 VALUE = bytes(100_000)

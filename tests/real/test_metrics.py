@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from local_nodes import Up, free_port, quorate, up
+from local_nodes import Up, quorate, up
 from prometheus_client.parser import text_string_to_metric_families
 
 from quorate.base.ids import GROUP_NAMES
+from quorate.library.local import free_port
 
 PATIENCE_SECONDS = 20.0
 

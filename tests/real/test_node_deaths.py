@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from local_nodes import free_port, is_running, with_cluster
+from local_nodes import is_running, with_cluster
 
 from quorate.base.errors import DiskFull
 from quorate.base.ids import ClusterId, NodeId
 from quorate.gfs.client import FileSystem
+from quorate.library.local import free_port
 from quorate.node.local_cluster import LocalCluster
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity

@@ -12,9 +12,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from local_nodes import COMMAND, PATIENCE_SECONDS, free_port, quorate
+from local_nodes import COMMAND, PATIENCE_SECONDS, quorate
 from real.test_rpc_tls import make_authority, make_paths
 
+from quorate.library.local import free_port
 from quorate.runtime.real.tls import tls_contexts
 
 NAMES = ("a", "b", "c")

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from local_nodes import free_port, with_cluster
+from local_nodes import with_cluster
 from real.test_growing import joining, said
 
 from quorate.base.ids import Address, ClusterId, NodeId
 from quorate.gfs.client import FileSystem
 from quorate.gfs.messages import ListServers
+from quorate.library.local import free_port
 from quorate.node.identity import FIRST_JOINED_NODE, NodeIdentity, identity_in
 from quorate.node.join_token import VERSION, JoinToken, text_of
 from quorate.node.known import known_in

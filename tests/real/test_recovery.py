@@ -9,7 +9,9 @@ import signal
 import subprocess
 from pathlib import Path
 
-from local_nodes import COMMAND, PATIENCE_SECONDS, free_port, quorate, up
+from local_nodes import COMMAND, PATIENCE_SECONDS, quorate, up
+
+from quorate.library.local import free_port
 
 
 def test_from_a_lost_majority_the_survivor_goes_on_with_all_that_was_acknowledged(

@@ -10,9 +10,10 @@ import socket
 from pathlib import Path
 
 import pytest
-from local_nodes import free_port, is_running, quorate, up
+from local_nodes import is_running, quorate, up
 
 from quorate.base.checksum import crc32c
+from quorate.library.local import free_port
 from quorate.node.bootstrap import bootstrap, new_cluster_id
 from quorate.node.config import load
 

@@ -20,6 +20,7 @@ import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from itertools import count, islice
 from pathlib import Path
 
 from quorate.base.errors import BadInput, Unavailable
@@ -33,6 +34,7 @@ from quorate.runtime.ports import World
 FIRST_PORT, LAST_PORT = 12_000, 32_000
 """Below where the system takes the near ends of outgoing connections from."""
 NODE_PORTS = 5
+_tries = count(os.getpid() * 7919)
 
 
 class LocalQuorate(Quorate):
@@ -144,12 +146,15 @@ async def _started(
                 await cluster.stop()
 
 
-def free_port(nodes: int) -> int:
-    """The first port of a range for ``nodes`` nodes in which none is taken now."""
+def free_port(nodes: int = 3) -> int:
+    """The first port of a range for ``nodes`` nodes in which none is taken now.
+
+    Each process begins somewhere else, and comes back to a range late.
+    """
     step = nodes * PORTS_A_NODE
     bases = range(FIRST_PORT, LAST_PORT - step, step)
-    for number in range(len(bases)):
-        first = bases[(os.getpid() + number) % len(bases)]
+    for number in islice(_tries, len(bases)):
+        first = bases[number % len(bases)]
         with ExitStack() as held:
             try:
                 for offset in range(step):

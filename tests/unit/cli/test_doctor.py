@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from local_nodes import free_port
 
 from quorate.cli.main import run
+from quorate.library.local import free_port
 
 
 def doctor(monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
