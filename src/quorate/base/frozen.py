@@ -17,7 +17,7 @@ cyclic garbage, which sees two lists instead of millions of objects.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -96,6 +96,26 @@ class FreezableMap(Generic[K, V]):
             if length == BLOCK_ENTRIES:
                 self._cut(position, key)
         return None
+
+    def swap_all(self, keys: Sequence[K], values: Sequence[V]) -> list[V | None]:
+        """``swap`` for each of them, in order, without its calls."""
+        bounds, blocks, owned = self._bounds, self._blocks, self._owned
+        before: list[V | None] = []
+        for key, value in zip(keys, values, strict=True):
+            position = bisect_right(bounds, key)
+            block = blocks[position] if owned[position] else self._own(position)
+            there = block.get(key)
+            before.append(there)
+            if there is not None:
+                block[key] = value
+                continue
+            length = len(block)
+            block[key] = value
+            if len(block) != length:
+                self._length += 1
+                if length == BLOCK_ENTRIES:
+                    self._cut(position, key)
+        return before
 
     def pop(self, key: K) -> V:
         """Take the entry away; raises ``KeyError``."""

@@ -20,7 +20,7 @@ In memory stay the index of ends (136 bytes for a key of 16 that has one, bench/
 for others), the history (32 MiB), the batch, and ``memory_bytes`` of RocksDB.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from struct import Struct
 from typing import Any, TypeAlias
@@ -162,6 +162,9 @@ class DiskTable:
             self._length += 1
         self._change(key, value, len(value.value))
         return before
+
+    def swap_all(self, keys: Sequence[bytes], values: Sequence[Entry]) -> list[Entry | None]:
+        return list(map(self.swap, keys, values))
 
     def pop(self, key: bytes) -> Entry:
         before = self.get(key)

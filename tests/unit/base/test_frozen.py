@@ -18,6 +18,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("set"), KEYS),
         st.tuples(st.just("run"), st.integers(0, 40)),
+        st.tuples(st.just("all"), st.integers(0, 40)),
         st.tuples(st.just("pop"), KEYS),
         st.tuples(st.just("pop there"), st.integers(0, 10**6)),
         st.tuples(st.just("drain"), st.integers(0, 30)),
@@ -58,6 +59,15 @@ class Pair:
             case "run":  # ascending, as ids are given out
                 for key in range(number * 10, number * 10 + 20):
                     self.set(key)
+            case "all":  # some of them twice
+                keys = [key % 40 for key in range(number, 3 * number, 2)]
+                values = list(range(self.clock, self.clock + len(keys)))
+                self.clock += len(keys)
+                expected = []
+                for key, value in zip(keys, values, strict=True):
+                    expected.append(self.model.get(key))
+                    self.model[key] = value
+                assert self.map.swap_all(keys, values) == expected
             case "pop":
                 self.pop(number)
             case "pop there" if there:

@@ -120,6 +120,21 @@ def test_history_is_bounded_in_events_and_in_bytes() -> None:
     assert len(history) == 1
 
 
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 200)), max_size=25), st.integers(0, 25))
+def test_a_replica_that_began_with_a_snapshot_forgets_what_the_others_forget(
+    entries: list[tuple[int, int]], before: int
+) -> None:
+    stores = [Driven(max_events=20)]
+    for number, (puts, length) in enumerate(entries):
+        if number == before:
+            stores.append(stores[0].copy())
+        for store in stores:
+            store.limit(20_000)
+            store.do(*(Put(b"%d" % key, bytes(length)) for key in range(puts)))
+    assert len({store.store.digest() for store in stores}) == 1
+    assert len({len(store.store.state.history) for store in stores}) == 1
+
+
 def test_what_was_deleted_is_remembered_as_long_as_its_event() -> None:
     store = Driven(max_events=100)
     for number in range(1000):

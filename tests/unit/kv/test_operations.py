@@ -1,6 +1,8 @@
 """What each operation promises."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kv_stores import START_MS, Driven
 
 from quorate.kv.core.commands import (
@@ -11,6 +13,7 @@ from quorate.kv.core.commands import (
     AddDecimal,
     AnyOperation,
     Append,
+    Changes,
     Clear,
     Copy,
     Delete,
@@ -313,3 +316,23 @@ def test_more_operations_than_a_command_may_have_are_refused() -> None:
     store = Driven()
     with pytest.raises(Exception, match="16385 operations in one command; 16384 at most"):
         store.do(*[Size()] * (MAX_OPERATIONS + 1))
+
+
+PLAIN = st.tuples(st.sampled_from([b"a", b"b", b"c"]), st.sampled_from([b"", b"1", bytes(5000)]))
+
+
+@given(st.lists(PLAIN, min_size=1, max_size=8), st.sampled_from([0, 20_000]))
+def test_puts_that_come_together_do_what_each_would_do_alone(
+    puts: list[tuple[bytes, bytes]], max_bytes: int
+) -> None:
+    together, alone = Driven(), Driven()
+    for store in (together, alone):
+        store.do(Set(b"a", b"ends", ttl_ms=5), Put(b"c", bytes(6000)))
+        store.limit(max_bytes)
+    operations = [Put(key, value) for key, value in puts]
+    assert together.do(*operations) == alone.do(*operations, Get(b"a"))[:-1]
+    assert together.content() == alone.content()
+    for store in (together, alone):
+        store.tick(5)
+    assert together.store.digest() == alone.store.digest()
+    assert together.query(Changes(0, b"", None)) == alone.query(Changes(0, b"", None))

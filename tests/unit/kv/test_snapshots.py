@@ -21,6 +21,7 @@ from quorate.kv.core.commands import (
     Scan,
     Set,
 )
+from quorate.kv.core.snapshot import VERSION
 
 
 def used() -> Driven:
@@ -89,7 +90,7 @@ def test_a_stream_that_is_cut_or_damaged_changes_nothing() -> None:
 
 def test_a_snapshot_of_another_version_is_refused() -> None:
     records = list(Driven().store.snapshot())
-    assert records[0][5] == 1
+    assert records[0][5] == VERSION
     with pytest.raises(CorruptData, match="version 9"):
         restore_all(Driven().store, [records[0][:5] + b"\x09" + records[0][6:]])
 

@@ -127,7 +127,7 @@ def test_an_opened_folder_is_empty_whatever_was_left_in_it(tmp_path: Path) -> No
 
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["set", "set", "set", "pop", "get", "freeze", "read", "clear"]),
+        st.sampled_from(["set", "set", "all", "pop", "get", "freeze", "read", "clear"]),
         st.integers(0, 12).map(lambda number: b"%d" % number),
     ),
     max_size=60,
@@ -147,6 +147,11 @@ def test_random_changes_leave_both_tables_equal(
             if what == "set":
                 old = [table.swap(key, entry(key, number)) for table in both]
                 assert old[0] == old[1]
+            elif what == "all":
+                keys = [key, b"5", key, b"7"]
+                entries = [entry(some, number + n) for n, some in enumerate(keys)]
+                olds = [table.swap_all(keys, entries) for table in both]
+                assert olds[0] == olds[1]
             elif what == "pop" and both[1].get(key) is not None:
                 assert both[0].pop(key) == both[1].pop(key)
             elif what == "freeze":

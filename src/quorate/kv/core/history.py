@@ -6,8 +6,9 @@ Rules:
 * A watch that has been told everything up to a revision that is not before ``forgotten`` misses
   nothing; an earlier one is refused, never answered with a gap.
 * A change that wrote a value is remembered as the entry that it made: it costs nothing more.
-* Events are forgotten by the chunk.  A chunk is full with so many events or bytes, so where the
-  next begins depends on the events alone: all replicas forget alike.
+* Events are forgotten by the chunk.  What happened with one entry of the log is in one chunk,
+  unless it is larger than one: so where a chunk begins depends on the log alone, snapshots keep
+  where that was, and all replicas forget alike.
 * Of keys that were deleted the revision of that is remembered as long as its event is: so *was
   this key touched since* has an answer, or it is forgotten and counts as touched.
 """
@@ -26,7 +27,7 @@ MAX_EVENTS = 16 * 1024
 MAX_BYTES = 32 << 20
 CHUNKS = 16
 """So many hold all events, if they are small."""
-SMALL_CHUNKS = 512
+SMALL_CHUNKS = 64
 """So many hold all bytes."""
 EVENT_BYTES = 100
 """What an event takes beside its key and value, about."""
@@ -49,7 +50,6 @@ class History:
         self._max_events = max_events
         self._max_bytes = MAX_BYTES
         self._chunk_events = max(max_events // CHUNKS, 1)
-        self._chunk_bytes = MAX_BYTES // SMALL_CHUNKS
         self._chunks: deque[_Chunk] = deque()
         self._count = 0
         self.bytes = 0
@@ -61,23 +61,26 @@ class History:
     def __len__(self) -> int:
         return self._count
 
-    def events(self) -> list[Event]:
-        """All, oldest first."""
-        return [_told(event) for chunk in self._chunks for event in chunk.events]
+    def chunks(self) -> list[list[Event]]:
+        """All events, oldest first, as they will be forgotten together."""
+        return [list(map(_told, chunk.events)) for chunk in self._chunks]
 
     def add(self, events: list[Happening], size: int, deletes: list[Event]) -> None:
         """What happened now: keys and values of ``size`` bytes; ``deletes`` are those among them
         that wrote no value."""
         chunk = self._chunks[-1] if self._chunks else self._begin_chunk()
         size += EVENT_BYTES * len(events)
+        chunk_bytes = self._max_bytes // SMALL_CHUNKS or 1
         count = len(chunk.events) + len(events)
-        if count < self._chunk_events and chunk.bytes + size < self._chunk_bytes:
+        if chunk.events and (count > self._chunk_events or chunk.bytes + size > chunk_bytes):
+            chunk = self._begin_chunk()
+        if len(events) <= self._chunk_events and size <= chunk_bytes:
             chunk.events += events
             chunk.deletes += deletes
             chunk.bytes += size
         else:
             for event in events:
-                if len(chunk.events) >= self._chunk_events or chunk.bytes >= self._chunk_bytes:
+                if len(chunk.events) >= self._chunk_events or chunk.bytes >= chunk_bytes:
                     chunk = self._begin_chunk()
                 chunk.events.append(event)
                 chunk.bytes += _size(event)
@@ -85,12 +88,15 @@ class History:
                     chunk.deletes.append(event)
         self._count += len(events)
         self.bytes += size
+        self._remember(deletes)
+        self._forget()
+
+    def _remember(self, deletes: list[Event]) -> None:
         for event in deletes:
             if event.kind is Kind.CLEAR:
                 self._cleared = event.revision
             else:
                 self._deleted[event.key] = event.revision
-        self._forget()
 
     def _begin_chunk(self) -> _Chunk:
         chunk = _Chunk()
@@ -113,15 +119,20 @@ class History:
                 if self._deleted.get(event.key) == event.revision:
                     del self._deleted[event.key]
 
-    def restore(self, events: Sequence[Event], forgotten: int) -> None:
+    def restore(self, chunks: Sequence[list[Event]], forgotten: int) -> None:
         """Begin with these."""
         self._chunks.clear()
         self._deleted.clear()
         self._count = self.bytes = self._cleared = 0
         self.forgotten = forgotten
-        size = sum(len(event.key) + len(event.value) for event in events)
-        deletes = [event for event in events if event.kind is not Kind.PUT]
-        self.add([_kept(event) for event in events], size, deletes)
+        for events in chunks:
+            chunk = self._begin_chunk()
+            chunk.events = list(map(_kept, events))
+            chunk.deletes = [event for event in events if event.kind is not Kind.PUT]
+            chunk.bytes = sum(map(_size, events))
+            self._count += len(events)
+            self.bytes += chunk.bytes
+            self._remember(chunk.deletes)
 
     def deleted_after(self, key: bytes, since: int) -> bool:
         """Whether an absent key may have been deleted after revision ``since``."""

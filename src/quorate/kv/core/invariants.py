@@ -1,5 +1,7 @@
 """What is true of every store, after every command."""
 
+from itertools import chain
+
 from quorate.base.check import check
 from quorate.kv.core.commands import MAX_STAGED_BYTES, Kind
 from quorate.kv.core.history import EVENT_BYTES
@@ -36,7 +38,7 @@ def _check_history(state: State) -> None:
     revision = state.history.forgotten
     size = 0
     final: dict[bytes, bytes | None] = {}
-    for event in state.history.events():
+    for event in chain.from_iterable(state.history.chunks()):
         check(event.revision >= revision, "events out of order")
         revision = event.revision
         size += len(event.key) + len(event.value) + EVENT_BYTES

@@ -7,7 +7,8 @@ Rules:
 * A table is an ordered map that can be frozen: in memory (base/frozen.py), or on a disk.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from operator import add, mul
 from typing import Protocol
 
 from google_crc32c import value as checksum
@@ -36,6 +37,9 @@ class Table(Protocol):
 
     def swap(self, key: bytes, value: Entry) -> Entry | None:
         """Set it; gives what was there."""
+
+    def swap_all(self, keys: Sequence[bytes], values: Sequence[Entry]) -> list[Entry | None]:
+        """``swap`` for each of them, in order."""
 
     def pop(self, key: bytes) -> Entry:
         """Raises ``KeyError``."""
@@ -83,17 +87,12 @@ class Items:
     def put(self, entry: Entry) -> Entry | None:
         """Gives what was there, ended or not."""
         before = self.table.swap(entry.key, entry)
-        self.account(entry, before)
-        return before
-
-    def account(self, entry: Entry, before: Entry | None) -> None:
-        """``entry`` has taken the place of ``before`` in the table (also State.write_plain)."""
         if before is None:
             self.bytes += len(entry.key) + len(entry.value) + KEY_OVERHEAD_BYTES
             self.sum += digest_of(entry)
             if entry.at_ms:
                 self._add_end(entry)
-            return
+            return None
         entry.key = before.key  # one copy of it is enough, and the table keeps the first
         self.bytes += len(entry.value) - len(before.value)
         self.sum += digest_of(entry) - digest_of(before)
@@ -102,6 +101,30 @@ class Items:
                 self._remove_end(before)
             if entry.at_ms:
                 self._add_end(entry)
+        return before
+
+    def put_all(
+        self, keys: Sequence[bytes], values: Sequence[bytes], revisions: Sequence[int], size: int
+    ) -> list[Entry]:
+        """``put`` of entries without ends, small ones, of ``size`` bytes together: what nearly all
+        changes are, so as much as possible is done for all of them at once."""
+        entries = list(map(Entry, keys, values, revisions))
+        digest = sum(map(mul, map(checksum, map(add, keys, values)), revisions))
+        for entry, before in zip(entries, self.table.swap_all(keys, entries), strict=True):
+            if before is None:
+                size += KEY_OVERHEAD_BYTES
+                continue
+            entry.key, old = before.key, before.value
+            size -= len(before.key) + len(old)
+            if len(old) < SMALL_BYTES and not before.at_ms:
+                digest -= checksum(before.key + old) * before.revision  # ``digest_of``
+            else:
+                digest -= digest_of(before)
+                if before.at_ms:
+                    self._remove_end(before)
+        self.bytes += size
+        self.sum += digest
+        return entries
 
     def remove(self, key: bytes) -> Entry:
         """Raises ``KeyError``."""

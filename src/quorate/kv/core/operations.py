@@ -45,10 +45,7 @@ TOUCHED_SHARE = 8
 
 
 def put(state: State, it: Put) -> int:
-    value = it.value
-    if type(value) is bytes:
-        return state.write_plain(it.key, value)
-    return state.write(it.key, state.value(value))
+    return state.write(it.key, state.value(it.value))
 
 
 def set_(state: State, it: Set) -> list[int | bytes | None]:

@@ -1,7 +1,7 @@
 """The state as a stream of bytes, and back.
 
-The first record says how much follows: keys with their items in order, events, cursors, uploads
-(each followed by its pieces).
+The first record says how much follows: keys with their items in order, the history's events,
+cursors, uploads (each followed by its pieces).
 The digest in it must be that of what was read, so that a damaged stream never becomes a state.
 """
 
@@ -18,7 +18,7 @@ from quorate.kv.core.commands import Entry, Event
 from quorate.kv.core.state import State
 from quorate.kv.core.uploads import Upload
 
-VERSION = 1
+VERSION = 2
 BYTES_PER_PAUSE = 1 << 20
 """Of values that are read back in between two pauses."""
 
@@ -31,7 +31,8 @@ class _Header(msgspec.Struct, array_like=True):
     forgotten: int
     last_cursor: int
     keys: int
-    events: int
+    chunks: list[int]
+    """Of the history: how many events each has."""
     cursors: int
     uploads: int
     max_bytes: int
@@ -46,7 +47,7 @@ class _Upload(msgspec.Struct, array_like=True):
 
 def write(state: State) -> Iterator[bytes]:
     """The state as it is at this call, however late the pieces are asked for."""
-    events = state.history.events()
+    chunks = state.history.chunks()
     cursors = list(state.cursors.items())
     uploads = state.uploads.records()
     header = _Header(
@@ -57,7 +58,7 @@ def write(state: State) -> Iterator[bytes]:
         state.history.forgotten,
         state.last_cursor,
         len(state.items),
-        len(events),
+        list(map(len, chunks)),
         len(cursors),
         len(uploads),
         state.max_bytes,
@@ -69,7 +70,8 @@ def write(state: State) -> Iterator[bytes]:
         yield encode(header)
         for _, entry in entries:
             yield encode(entry)
-        yield from map(encode, events)
+        for events in chunks:
+            yield from map(encode, events)
         yield from map(encode, cursors)
         for it in uploads:
             yield encode(_Upload(it.number, it.until_ms, len(it.pieces)))
@@ -94,12 +96,14 @@ def read(stream: Iterable[bytes], state: State) -> Iterator[None]:
         if work > BYTES_PER_PAUSE:
             work = 0
             yield
-    events: list[Event] = []
-    for number in range(header.events):
-        events.append(next_record(records, Event))
-        if number % RECORDS_PER_PAUSE == 0:
-            yield
-    state.history.restore(events, header.forgotten)
+    chunks: list[list[Event]] = []
+    for count in header.chunks:
+        chunks.append([])
+        for number in range(count):
+            chunks[-1].append(next_record(records, Event))
+            if number % RECORDS_PER_PAUSE == 0:
+                yield
+    state.history.restore(chunks, header.forgotten)
     for _ in range(header.cursors):
         cursor, key = next_record(records, tuple[int, bytes])
         state.cursors[cursor] = key

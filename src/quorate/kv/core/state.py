@@ -12,10 +12,8 @@ Rules:
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import TypeVar
-
-from google_crc32c import value as checksum
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar, cast
 
 from quorate.base.checksum import stable_hash
 from quorate.base.codec import encode
@@ -118,24 +116,23 @@ class State:
         self._event_bytes += size
         return revision
 
-    def write_plain(self, key: bytes, value: bytes) -> int:
-        """``write`` without an end, in as few calls as possible: what nearly all changes are."""
-        size, items = len(key) + len(value), self.items
-        if size >= SMALL_BYTES or items.bytes + size > self._free_to or self._is_together:
-            return self.write(key, value)
-        revision = self.revision = self.revision + 1
-        entry = Entry(key, value, revision)
-        before = items.table.swap(key, entry)
-        if before is None or before.at_ms or len(before.value) >= SMALL_BYTES:
-            items.account(entry, before)
-        else:
-            entry.key, old = before.key, before.value  # ``Items.account``, and ``digest_of`` both
-            items.bytes += len(value) - len(old)
-            new_sum = checksum(key + value) * revision
-            items.sum += new_sum - checksum(key + old) * before.revision
-        self._events.append(entry)
+    def write_all(self, keys: Sequence[bytes], values: Sequence[Value]) -> Sequence[int] | None:
+        """``write`` without ends, each a change of its own; gives the revisions.  ``None``, and
+        nothing is done, where one by one has to be looked at."""
+        if set(map(type, values)) != {bytes}:
+            return None
+        contents, items = cast(Sequence[bytes], values), self.items
+        size = sum(map(len, keys)) + sum(map(len, contents))
+        if (
+            max(map(len, keys)) + max(map(len, contents)) >= SMALL_BYTES
+            or items.bytes + size + KEY_OVERHEAD_BYTES * len(keys) > self._free_to
+        ):
+            return None
+        revisions = range(self.revision + 1, self.revision + 1 + len(keys))
+        self._events += items.put_all(keys, contents, revisions, size)
         self._event_bytes += size
-        return revision
+        self.revision = revisions[-1]
+        return revisions
 
     def remove(self, key: bytes, kind: Kind = Kind.DELETE) -> bool:
         """Take the key away; whether it was there."""

@@ -12,6 +12,7 @@ Rules, beside those of ``commands.py``, ``items.py`` and ``history.py``:
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import cast
 
 from quorate.base.errors import BadInput, Overloaded, QuorateError
 from quorate.base.frozen import FreezableMap
@@ -33,6 +34,7 @@ from quorate.kv.core.commands import (
     Look,
     LookUp,
     Page,
+    Put,
     Range,
     Refusal,
     Stage,
@@ -79,7 +81,7 @@ class Store(TypedMachine):
             match command:
                 case Apply(operations):
                     _refuse_many(len(operations))
-                    return self._perform(operations)
+                    return self._put_all(operations) or self._perform(operations)
                 case Transact():
                     return self._transact(command)
                 case Stage():
@@ -89,6 +91,14 @@ class Store(TypedMachine):
                     return None
         finally:
             state.end()
+
+    def _put_all(self, operations: Sequence[AnyOperation]) -> list[object] | None:
+        """``_perform`` if all of them are plain puts: what nearly all commands are."""
+        if set(map(type, operations)) != {Put}:
+            return None
+        puts = cast(Sequence[Put], operations)
+        revisions = self.state.write_all([put.key for put in puts], [put.value for put in puts])
+        return list(revisions) if revisions is not None else None
 
     def _perform(self, operations: Sequence[AnyOperation], *, whole: bool = False) -> list[object]:
         """In order, each by itself; ``whole``: raise the error that refuses one."""
