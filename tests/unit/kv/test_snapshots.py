@@ -72,8 +72,7 @@ def test_a_stream_that_is_cut_or_damaged_changes_nothing() -> None:
     other = used()
     digest = other.store.digest()
     damaged = bytearray(stream)
-    damaged[len(stream) // 2] ^= 1
-    swapped = [records[0], records[2], records[1], *records[3:]]
+    damaged[len(records[0]) + len(records[1]) // 2] ^= 1  # among the keys
     for pieces in (
         [stream[:-1]],
         records[:-1],
@@ -84,8 +83,6 @@ def test_a_stream_that_is_cut_or_damaged_changes_nothing() -> None:
         with pytest.raises(CorruptData):
             restore_all(other.store, pieces)
         assert other.store.digest() == digest
-    restore_all(other.store, swapped)  # the same keys in another order are the same state
-    assert other.store.digest() == store.store.digest()
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:

@@ -1,7 +1,7 @@
 """The state as a stream of bytes, and back.
 
-The first record says how much follows: keys with their items in order, the history's events,
-cursors, uploads (each followed by its pieces).
+The first record says how much follows: keys with their items in order, a page of them in a record;
+the history's events, cursors, uploads (each followed by its pieces).
 The digest in it must be that of what was read, so that a damaged stream never becomes a state.
 """
 
@@ -21,6 +21,8 @@ from quorate.kv.core.uploads import Upload
 VERSION = 2
 BYTES_PER_PAUSE = 1 << 20
 """Of values that are read back in between two pauses."""
+PAGE_ENTRIES, PAGE_BYTES = 100, 64 << 10
+"""A page is full with so many entries, or with values of so many bytes."""
 
 
 class _Header(msgspec.Struct, array_like=True):
@@ -68,8 +70,7 @@ def write(state: State) -> Iterator[bytes]:
 
     def records() -> Iterator[bytes]:
         yield encode(header)
-        for _, entry in entries:
-            yield encode(entry)
+        yield from map(encode, _pages(entries))
         for events in chunks:
             yield from map(encode, events)
         yield from map(encode, cursors)
@@ -89,13 +90,13 @@ def read(stream: Iterable[bytes], state: State) -> Iterator[None]:
     state.revision, state.time_ms = header.revision, header.time_ms
     state.last_cursor = header.last_cursor
     work = 0
-    for _ in range(header.keys):
-        entry: Entry = next_record(records, Entry)
-        state.items.put(entry)
-        work += BYTES_PER_PAUSE // RECORDS_PER_PAUSE + len(entry.value)
-        if work > BYTES_PER_PAUSE:
-            work = 0
-            yield
+    while len(state.items) < header.keys:
+        for entry in _page(records):
+            state.items.put(entry)
+            work += BYTES_PER_PAUSE // RECORDS_PER_PAUSE + len(entry.value)
+            if work > BYTES_PER_PAUSE:
+                work = 0
+                yield
     chunks: list[list[Event]] = []
     for count in header.chunks:
         chunks.append([])
@@ -112,6 +113,26 @@ def read(stream: Iterable[bytes], state: State) -> Iterator[None]:
     state.limit(header.max_bytes, header.restricted)
     if next(records, None) is not None or state.digest() != header.digest:
         raise CorruptData("a snapshot does not add up to its digest; fetch it again")
+
+
+def _pages(entries: Iterable[tuple[bytes, Entry]]) -> Iterator[list[Entry]]:
+    page: list[Entry] = []
+    size = 0
+    for _, entry in entries:
+        page.append(entry)
+        size += len(entry.value)
+        if len(page) == PAGE_ENTRIES or size >= PAGE_BYTES:
+            yield page
+            page, size = [], 0
+    if page:
+        yield page
+
+
+def _page(records: Iterator[bytes]) -> list[Entry]:
+    page: list[Entry] = next_record(records, list[Entry])
+    if not page:
+        raise CorruptData("a snapshot has a page without entries; fetch it again")
+    return page
 
 
 def _upload(records: Iterator[bytes]) -> Upload:
