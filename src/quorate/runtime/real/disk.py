@@ -13,14 +13,15 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from quorate.base.check import check
 from quorate.base.errors import DiskFailed, DiskFull, NotFound, QuorateError
 from quorate.runtime.paths import path_parts
 from quorate.runtime.ports import Buffer, File
+from quorate.runtime.real.threads import Threads
 
 _SYNC_THREADS = 4
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -104,7 +105,7 @@ class RealDisk:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads = Threads(_SYNC_THREADS)
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -165,7 +166,7 @@ class RealDisk:
         try:
             target.unlink(missing_ok=True)
         finally:
-            self._executor().submit(os.close, descriptor)
+            self._threads.start(partial(_close, descriptor))
 
     async def sync_directory(self, directory: str) -> None:
         def work(descriptor: int) -> None:
@@ -196,7 +197,6 @@ class RealDisk:
         The duplicate keeps the file open if its owner closes it meanwhile.  A caller that is
         cancelled does not take the work back: it is with the kernel.
         """
-        threads = self._executor()
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         duplicate = os.dup(descriptor)
@@ -213,13 +213,8 @@ class RealDisk:
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(_settle, done, failure)
 
-        threads.submit(run)  # ``run_in_executor`` would cost three more callbacks
+        self._threads.start(run)
         await done
-
-    def _executor(self) -> ThreadPoolExecutor:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="sync")
-        return self._threads
 
     def failure(self, error: OSError, verb: str, path: str) -> QuorateError:
         """What the port raises for ``error``."""
@@ -236,12 +231,15 @@ class RealDisk:
 
     def close(self) -> None:
         """Wait for running syncs and end the threads."""
-        if self._threads is not None:
-            self._threads.shutdown()
-            self._threads = None
+        self._threads.close()
 
     def _path(self, path: str) -> Path:
         return self.root.joinpath(*path_parts(path))
+
+
+def _close(descriptor: int) -> None:
+    with suppress(OSError):  # the file had no name any more
+        os.close(descriptor)
 
 
 def _settle(done: asyncio.Future[None], failure: BaseException | None) -> None:
