@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
+from collections.abc import Mapping
 
 from quorate.base.errors import Maybe, QuorateError
 from quorate.linearizability.history import Outcome
@@ -23,6 +24,9 @@ SHARES = {"write": 2, "cas": 2, "append": 3, "lock": 1, "read": 2, "read anywher
 VALUES = 5
 """Different numbers that are written: few, so that a compare-and-set finds one that came back."""
 TIMEOUTS_MS = (300, 1_000, 3_000)
+REFUSED_S = 0.2
+"""Before the last change is tried again: a store that had no room learns only by and by that it
+has."""
 PACE_MS = 50.0
 """The longest pause of a client between two operations."""
 
@@ -57,8 +61,15 @@ class Player:
     """One client: it draws operations and has the history of them recorded."""
 
     def __init__(
-        self, client: TargetClient, name: str, keys: Keys, recorder: Recorder, rng: random.Random
+        self,
+        client: TargetClient,
+        name: str,
+        keys: Keys,
+        recorder: Recorder,
+        rng: random.Random,
+        shares: Mapping[str, int],
     ) -> None:
+        self._shares = shares
         self._client = client
         self._name = name
         self._keys = keys
@@ -71,14 +82,14 @@ class Player:
 
     async def play(self) -> None:
         """One operation after the other, until cancelled."""
-        kinds, shares = list(SHARES), list(SHARES.values())
+        kinds, shares = list(self._shares), list(self._shares.values())
         while True:
             [kind] = self._rng.choices(kinds, shares)
             await self.operation(kind)
             await asyncio.sleep(self._rng.uniform(0, PACE_MS) / 1000)
 
     async def operation(self, kind: str) -> None:
-        """One of ``SHARES``."""
+        """One of ``SHARES``, or ``delete``."""
         rng, keys = self._rng, self._keys
         if kind.startswith("read"):
             key = keys.draw("r" if rng.random() < 0.6 else "s", rng)
@@ -90,6 +101,11 @@ class Player:
             await self.append(keys.draw("s", rng))
         elif kind == "lock":
             await self._lock()
+        elif kind == "delete":
+            key = keys.draw("r", rng)
+            outcome, _ = await self._do(Call(self._name, "write", key))
+            if outcome is Outcome.OK:
+                keys.seen[key] = None
         else:
             key, new = keys.draw("r", rng), rng.randrange(VALUES)
             held = keys.seen.get(key)
@@ -137,14 +153,26 @@ class Player:
 
 async def look(client: TargetClient, keys: Keys, recorder: Recorder, timeout_ms: float) -> None:
     """Once more a change, and what every key holds in the end: all of it part of the history.
-    Raises a ``QuorateError`` if there is no answer in time."""
+    Raises a ``QuorateError`` if one of them is not done in time."""
     texts = [Call("reader", "append", key, "reader,") for key in keys.used if key[0] == "s"][-1:]
     reads = [
         Call("reader", "read" if key[0] == "r" else "get", key)
         for key in keys.used
         if key[0] in "rs"
     ]
+    now_s = asyncio.get_running_loop().time
     for call in itertools.chain(texts, reads):
-        recorder.invoke(call)
-        done, found = await client.call(call, timeout_ms)
-        recorder.end(call, Outcome.OK if done else Outcome.FAIL, found)
+        deadline_s = now_s() + timeout_ms / 1000
+        while True:
+            recorder.invoke(call)
+            try:
+                done, found = await client.call(call, timeout_ms)
+            except QuorateError as error:
+                unknown = isinstance(error, Maybe)
+                recorder.end(call, Outcome.INFO if unknown else Outcome.FAIL)
+                if unknown or now_s() > deadline_s:
+                    raise
+                await asyncio.sleep(REFUSED_S)
+            else:
+                recorder.end(call, Outcome.OK if done else Outcome.FAIL, found)
+                break
