@@ -19,11 +19,7 @@ def torture(
     minutes: Annotated[float, typer.Option(help="How long there are faults.")] = 1.0,
     nodes: Annotated[int, typer.Option(help="3 to 9.")] = 3,
     target: Annotated[
-        str,
-        typer.Option(
-            metavar="registers|kv",
-            help="A Raft group of registers, or the key/value store through its Redis gateways.",
-        ),
+        str, typer.Option(metavar="registers|kv", help="kv: the store, by its Redis gateways.")
     ] = "registers",
     clients: Annotated[int, typer.Option(help="Who collide on few keys.")] = 8,
     seed: Annotated[

@@ -61,15 +61,8 @@ class Player:
     """One client: it draws operations and has the history of them recorded."""
 
     def __init__(
-        self,
-        client: TargetClient,
-        name: str,
-        keys: Keys,
-        recorder: Recorder,
-        rng: random.Random,
-        shares: Mapping[str, int],
+        self, client: TargetClient, name: str, keys: Keys, recorder: Recorder, rng: random.Random
     ) -> None:
-        self._shares = shares
         self._client = client
         self._name = name
         self._keys = keys
@@ -80,11 +73,10 @@ class Player:
         self._held: str | None = None
         """The lock that this client believes to hold, or may hold."""
 
-    async def play(self) -> None:
+    async def play(self, shares: Mapping[str, int]) -> None:
         """One operation after the other, until cancelled."""
-        kinds, shares = list(self._shares), list(self._shares.values())
         while True:
-            [kind] = self._rng.choices(kinds, shares)
+            [kind] = self._rng.choices(list(shares), list(shares.values()))
             await self.operation(kind)
             await asyncio.sleep(self._rng.uniform(0, PACE_MS) / 1000)
 

@@ -7,10 +7,13 @@ Rules:
   that begins as one of ``REFUSALS`` says that surely nothing was done.  Any other error is a
   finding: our commands are not wrong.
 * A register is written by SET and DEL, and compared and set by SET NX where it should be absent,
-  else by WATCH, GET, MULTI and EXEC.
+  else by WATCH, GET, MULTI and EXEC.  One number in ``WIDE_EACH`` is written with so many blanks
+  behind it that the store sends it ahead of its operation, as a large value.
 * A lock is taken as redis-py's ``Lock`` does, by SET NX PX, and given back by its script.  Its end
-  lies further away than clocks jump: the model of a lock knows no end.  Its fencing token comes
-  with it, and is larger than each token of that lock that was told before; else it is a finding.
+  lies further away than clocks jump: the model of a lock knows no end.  In the same EXEC whoever
+  finds that there is none takes a lease, which does end, by log time, whatever clocks say.
+* Of locks and leases the fencing token comes with them, and is larger than each token of the same
+  that was told before; else it is a finding.
 """
 
 import asyncio
@@ -27,6 +30,9 @@ from quorate.torture.target import Call, Value
 
 CALLS_A_CONNECTION = 40
 LOCK_MS = 30 * 24 * 3_600_000
+LEASE_MS = 200
+WIDE_EACH = 16
+WIDE_BYTES = 300_000
 REFUSALS = ("UNAVAILABLE ", "OOM ")
 
 
@@ -41,13 +47,12 @@ class Seen:
         """The largest that was told for this lock; 0: none."""
         return self._tokens.get(key, 0)
 
-    def told(self, call: Call, token: Answer, before: int) -> None:
-        """``call`` took a lock; ``before`` is what ``token`` gave when it was sent."""
+    def told(self, key: str, token: Answer, before: int) -> None:
+        """It was taken; ``before`` is what ``token`` gave when that was asked for."""
         if not isinstance(token, int) or token <= before:
-            told = f"{call.process} took {call.key} with token {token!r} after {before}"
-            self.findings.append(f"fence: {told}")
+            self.findings.append(f"fence: {key} was taken with token {token!r} after {before}")
         else:
-            self._tokens[call.key] = max(self.token(call.key), token)
+            self._tokens[key] = max(self.token(key), token)
 
 
 class KvClient:
@@ -97,14 +102,14 @@ class KvClient:
                     return True, None
                 return True, int(found) if call.f == "read" else found.decode()
             case Call(f="write", argument=int() | None as value):
-                words: Words = ["DEL", key] if value is None else ["SET", key, value]
+                words: Words = ["DEL", key] if value is None else ["SET", key, self._wide(value)]
                 await self._ask(call, redis, words, changes=True)
                 return True, None
             case Call(f="append", argument=str(text)):
                 await self._ask(call, redis, ["APPEND", key, text], changes=True)
                 return True, None
             case Call(f="cas", argument=(None, int(new))):
-                words = ["SET", key, new, "NX"]
+                words = ["SET", key, self._wide(new), "NX"]
                 return await self._ask(call, redis, words, changes=True) is not None, None
             case Call(f="cas", argument=(int(old), int(new))):
                 return await self._compare_and_set(call, redis, old, new), None
@@ -118,23 +123,28 @@ class KvClient:
     async def _compare_and_set(self, call: Call, redis: RespConnection, old: int, new: int) -> bool:
         key = call.key
         found = await self._ask(call, redis, ["WATCH", key], ["GET", key])
-        if found != str(old).encode():
+        if not isinstance(found, bytes) or int(found) != old:
             await self._ask(call, redis, ["UNWATCH"])
             return False
-        exchange: list[Words] = [["MULTI"], ["SET", key, new], ["EXEC"]]
+        exchange: list[Words] = [["MULTI"], ["SET", key, self._wide(new)], ["EXEC"]]
         return await self._ask(call, redis, *exchange, changes=True) is not None
 
     async def _acquire(self, call: Call, redis: RespConnection) -> bool:
-        before = self._seen.token(call.key)
-        take: Words = ["SET", call.key, call.process, "NX", "PX", LOCK_MS]
-        fenced: list[Words] = [["MULTI"], take, ["QUORATE.FENCE", call.key], ["EXEC"]]
-        match await self._ask(call, redis, *fenced, changes=True):
-            case [None, _]:
-                return False
-            case [_, token]:
-                self._seen.told(call, token, before)
-                return True
-        raise ProtocolError("EXEC has not two answers.")
+        wanted = {call.key: LOCK_MS, f"lease of {call.key}": LEASE_MS}
+        before = {key: self._seen.token(key) for key in wanted}
+        words: list[Words] = [["MULTI"]]
+        for key, end_ms in wanted.items():
+            words += [["SET", key, call.process, "NX", "PX", end_ms], ["QUORATE.FENCE", key]]
+        done = await self._ask(call, redis, *words, ["EXEC"], changes=True)
+        if not isinstance(done, list) or len(done) != 2 * len(wanted):
+            raise ProtocolError(f"EXEC was answered with {done!r}.")
+        for key, taken, token in zip(wanted, done[::2], done[1::2], strict=True):
+            if taken is not None:
+                self._seen.told(key, token, before[key])
+        return done[0] is not None
+
+    def _wide(self, number: int) -> str:
+        return str(number).ljust(0 if self._calls % WIDE_EACH else WIDE_BYTES)
 
     async def _ask(
         self, call: Call, redis: RespConnection, *commands: Words, changes: bool = False

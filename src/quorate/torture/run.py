@@ -185,8 +185,7 @@ class _Run:
                     self._keys,
                     self._recorder,
                     random.Random(f"client {settings.seed} {number}"),
-                    self._target.shares,
-                ).play()
+                ).play(self._target.shares)
             )
             for number, client in enumerate(clients, 1)
         ]
