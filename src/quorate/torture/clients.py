@@ -24,9 +24,8 @@ SHARES = {"write": 2, "cas": 2, "append": 3, "lock": 1, "read": 2, "read anywher
 VALUES = 5
 """Different numbers that are written: few, so that a compare-and-set finds one that came back."""
 TIMEOUTS_MS = (300, 1_000, 3_000)
-REFUSED_S = 0.2
-"""Before the last change is tried again: a store that had no room learns only by and by that it
-has."""
+AGAIN_S = 0.2
+"""Before the last change is tried again: a store that had no room learns by and by that it has."""
 PACE_MS = 50.0
 """The longest pause of a client between two operations."""
 
@@ -146,25 +145,26 @@ class Player:
 async def look(client: TargetClient, keys: Keys, recorder: Recorder, timeout_ms: float) -> None:
     """Once more a change, and what every key holds in the end: all of it part of the history.
     Raises a ``QuorateError`` if one of them is not done in time."""
-    texts = [Call("reader", "append", key, "reader,") for key in keys.used if key[0] == "s"][-1:]
-    reads = [
-        Call("reader", "read" if key[0] == "r" else "get", key)
-        for key in keys.used
-        if key[0] in "rs"
-    ]
+    for key in [key for key in keys.used if key[0] == "s"][-1:]:
+        await _insist(client, "append", key, recorder, timeout_ms)
+    for key in [key for key in keys.used if key[0] in "rs"]:
+        await _insist(client, "read" if key[0] == "r" else "get", key, recorder, timeout_ms)
+
+
+async def _insist(
+    client: TargetClient, f: str, key: str, recorder: Recorder, timeout_ms: float
+) -> None:
+    """Until it is done; each attempt is an operation, and what it appends a text of its own."""
     now_s = asyncio.get_running_loop().time
-    for call in itertools.chain(texts, reads):
-        deadline_s = now_s() + timeout_ms / 1000
-        while True:
-            recorder.invoke(call)
-            try:
-                done, found = await client.call(call, timeout_ms)
-            except QuorateError as error:
-                unknown = isinstance(error, Maybe)
-                recorder.end(call, Outcome.INFO if unknown else Outcome.FAIL)
-                if unknown or now_s() > deadline_s:
-                    raise
-                await asyncio.sleep(REFUSED_S)
-            else:
-                recorder.end(call, Outcome.OK if done else Outcome.FAIL, found)
-                break
+    deadline_s = now_s() + timeout_ms / 1000
+    for attempt in itertools.count(1):
+        call = Call("reader", f, key, f"reader.{attempt}," if f == "append" else None)
+        recorder.invoke(call)
+        try:
+            _, found = await client.call(call, timeout_ms)
+            return recorder.end(call, Outcome.OK, found)
+        except QuorateError as error:
+            recorder.end(call, Outcome.INFO if isinstance(error, Maybe) else Outcome.FAIL)
+            if now_s() > deadline_s:
+                raise
+        await asyncio.sleep(AGAIN_S)
