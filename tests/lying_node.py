@@ -8,7 +8,8 @@ for it: when their leader fails they may be gone.
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from quorate.base.codec import UNREADABLE, decode, outcome_of
 from quorate.raft.group import Group
@@ -16,8 +17,6 @@ from quorate.raft.proposals import Answer
 from quorate.raft.sessions import SessionCommand, WrappedCommand
 from quorate.simulator.workloads.registers import Append
 from quorate.torture.node import main
-
-_HONEST = Group.submit_all
 
 
 class _Unheard:
@@ -30,24 +29,31 @@ class _Unheard:
         """Who was told that it is done does not hear that it is not."""
 
 
-def _lying(group: Group, commands: Sequence[bytes], answer: Answer) -> None:
-    wrapped = [decode(command, WrappedCommand) for command in commands]
-    if not all(isinstance(w, SessionCommand) and _is_append(w.body) for w in wrapped):
-        _HONEST(group, commands, answer)
-        return
-    _HONEST(group, commands, _Unheard())
-    done = [outcome_of(True)] * len(commands)
-    asyncio.get_running_loop().call_soon(answer.resolve, done)
+def plant(reply_to: Callable[[bytes], Any]) -> None:
+    """Answer at once what ``reply_to`` has an answer to; ``None``: it has none."""
+    honest = Group.submit_all
+
+    def lying(group: Group, commands: Sequence[bytes], answer: Answer) -> None:
+        wrapped = [decode(command, WrappedCommand) for command in commands]
+        replies = [reply_to(w.body) if isinstance(w, SessionCommand) else None for w in wrapped]
+        if None in replies:
+            honest(group, commands, answer)
+            return
+        honest(group, commands, _Unheard())
+        done = [outcome_of(reply) for reply in replies]
+        asyncio.get_running_loop().call_soon(answer.resolve, done)
+
+    Group.submit_all = lying  # type: ignore[method-assign]
 
 
-def _is_append(body: bytes) -> bool:
+def _done(body: bytes) -> bool | None:
     try:
         decode(body, Append)
     except UNREADABLE:  # another command
-        return False
+        return None
     return True
 
 
 if __name__ == "__main__":
-    Group.submit_all = _lying  # type: ignore[method-assign]
+    plant(_done)
     main(sys.argv[1])

@@ -15,19 +15,22 @@ import pytest
 from local_nodes import COMMAND, PATIENCE_SECONDS, is_running, quorate
 
 from quorate.linearizability.history import Verdict
+from quorate.linearizability.models import MODELS
 from quorate.simulator.timeline.events import Event
 from quorate.torture import disks
 from quorate.torture.hosts import Namespaces, no_namespaces
+from quorate.torture.kv import KvTarget
 from quorate.torture.registers import RegistersTarget
 from quorate.torture.report import Report
 from quorate.torture.run import Settings, torture
 from quorate.torture.system import Mark, mount_folder, remove_leftovers
+from quorate.torture.target import Target
 
-LIAR = Path(__file__).resolve().parents[1] / "lying_node.py"
+TESTS = Path(__file__).resolve().parents[1]
 
 
 def tortured(
-    folder: Path, target: RegistersTarget, kinds: Sequence[str], seconds: float, seed: int
+    folder: Path, target: Target, kinds: Sequence[str], seconds: float, seed: int
 ) -> Report:
     page = folder / "timeline.html"
     settings = Settings(seconds / 60, 3, 6, seed, "transport", kinds, folder, page)
@@ -65,12 +68,37 @@ def test_an_honest_store_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_a_store_that_acknowledges_before_its_log_does_is_caught(tmp_path: Path) -> None:
     # The seed: every disk is slow at first, so that what was acknowledged is long on its way.
-    liar = RegistersTarget((sys.executable, "-P", str(LIAR)))
+    liar = RegistersTarget((sys.executable, "-P", str(TESTS / "lying_node.py")))
     report = tortured(tmp_path, liar, ("kill", "slow-disk"), 2.5, seed=342)
     assert report.verdict is Verdict.ILLEGAL and report.exit_code == 1, report.lines()
     assert report.verdicts["kv"].startswith("Illegal") or report.findings
     assert report.verdicts["register"] == "Ok"
     assert "broken" in {event.kind for event in events_of(tmp_path)}
+
+
+def test_what_plain_redis_clients_see_of_an_honest_store_is_linearizable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disks, "missing", lambda *programs: "as on a machine without root")
+    kinds = ("kill", "stop", "cut-one", "clock-jump")
+    report = tortured(tmp_path, KvTarget(), kinds, 4, seed=78)
+    assert report.verdict is Verdict.OK, report.lines()
+    assert set(report.faults) == set(kinds) and report.target == "kv"
+    assert report.ok > 100 and report.info
+    history = {name: (tmp_path / f"{name}.jsonl").read_text() for name in MODELS}
+    for name, f in (("register", "cas"), ("kv", "append"), ("lock", "acquire")):
+        assert re.search(rf'"type": "ok", "f": "{f}"', history[name])
+    events = events_of(tmp_path)
+    leaders = [(e.node, e.term) for e in events if e.kind == "role" and " leader " in e.text]
+    assert leaders and len({term for _, term in leaders}) == len(leaders)
+
+
+def test_a_redis_gateway_that_acknowledges_before_the_log_does_is_caught(tmp_path: Path) -> None:
+    liar = KvTarget((sys.executable, str(TESTS / "lying_kv_node.py")))
+    report = tortured(tmp_path, liar, ("kill", "slow-disk"), 2.5, seed=342)
+    assert report.verdict is Verdict.ILLEGAL and report.exit_code == 1, report.lines()
+    assert report.verdicts["kv"].startswith("Illegal") or report.findings
+    assert report.verdicts["register"] == "Ok"
 
 
 @contextmanager

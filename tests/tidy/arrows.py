@@ -21,7 +21,11 @@ CORE_MODULES = (*WORLD_MODULES, "asyncio", "logging", "multiprocessing", "uuid",
 CORE_CALLS = ("hash", "id", "open", "print", "input")
 SERVICE_CALLS = ("create_task", "ensure_future", "TaskGroup", "run_in_executor", "to_thread")
 
-ROLES_USERS = ("src/quorate/node/process.py", "src/quorate/simulator/cluster.py")
+ROLES_USERS = (
+    "src/quorate/node/process.py",
+    "src/quorate/simulator/cluster.py",
+    "src/quorate/torture/kv_node.py",
+)
 
 
 def imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
@@ -145,7 +149,7 @@ def neighbours(root: Path) -> list[str]:
 
 
 def roles(root: Path) -> list[str]:
-    """Only the two composition roots know the table of roles."""
+    """Only the composition roots know the table of roles."""
     return [
         f"{name}:{line}: {imported}"
         for name, text in python_files(root, "src")

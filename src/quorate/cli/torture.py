@@ -5,6 +5,7 @@ As of ``quorate check``, the exit code is the verdict: 0 Ok, 1 Illegal, 2 Unknow
 
 import secrets
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,9 @@ from quorate.cli.output import JsonOption, can_write, print_json, print_line, pr
 def torture(
     minutes: Annotated[float, typer.Option(help="How long there are faults.")] = 1.0,
     nodes: Annotated[int, typer.Option(help="3 to 9.")] = 3,
+    target: Annotated[
+        str, typer.Option(metavar="registers|kv", help="kv: the store, by its Redis gateways.")
+    ] = "registers",
     clients: Annotated[int, typer.Option(help="Who collide on few keys.")] = 8,
     seed: Annotated[
         int | None, typer.Option(help="Draws the faults; default: another each time.")
@@ -40,10 +44,15 @@ def torture(
     """Torture real processes and judge what clients saw: Ok (0), Illegal (1) or Unknown (2)."""
     # Here and not above: no other command loads what is not part of the product.
     from quorate.torture.faults import KINDS
+    from quorate.torture.kv import KvTarget
     from quorate.torture.registers import RegistersTarget
     from quorate.torture.run import PARTITIONS, Settings
     from quorate.torture.run import torture as run_torture
+    from quorate.torture.target import Target
 
+    targets: dict[str, Callable[[], Target]] = {"registers": RegistersTarget, "kv": KvTarget}
+    if target not in targets:
+        raise NotJudged(f"--target is one of {', '.join(targets)}.")
     kinds = [kind.strip() for kind in faults.split(",") if kind.strip()] or list(KINDS)
     for kind in kinds:
         if kind not in KINDS:
@@ -64,7 +73,7 @@ def torture(
         minutes, nodes, clients, drawn, partitions, kinds, folder.absolute(), timeline
     )
     print_note(f"seed {drawn}; logs and histories in {settings.folder}")
-    report = run_torture(settings, RegistersTarget(), print_note)
+    report = run_torture(settings, targets[target](), print_note)
     if timeline is not None:
         print_note(f"timeline: {timeline}; open it in a browser")
     if as_json:

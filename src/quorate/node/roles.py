@@ -1,7 +1,8 @@
 """The one table of roles: what each process of a node is made of.
 
-A role is started in a world, real or simulated, and knows nothing of which.  Only the two
-composition roots, ``node/process.py`` and ``simulator/cluster.py``, read this table.
+A role is started in a world, real or simulated, and knows nothing of which.  Only the
+composition roots read this table: ``node/process.py``, ``simulator/cluster.py`` and
+``torture/kv_node.py``.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

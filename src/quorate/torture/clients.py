@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
+from collections.abc import Mapping
 
 from quorate.base.errors import Maybe, QuorateError
 from quorate.linearizability.history import Outcome
@@ -23,6 +24,8 @@ SHARES = {"write": 2, "cas": 2, "append": 3, "lock": 1, "read": 2, "read anywher
 VALUES = 5
 """Different numbers that are written: few, so that a compare-and-set finds one that came back."""
 TIMEOUTS_MS = (300, 1_000, 3_000)
+AGAIN_S = 0.2
+"""Before the last change is tried again: a store that had no room learns by and by that it has."""
 PACE_MS = 50.0
 """The longest pause of a client between two operations."""
 
@@ -69,16 +72,15 @@ class Player:
         self._held: str | None = None
         """The lock that this client believes to hold, or may hold."""
 
-    async def play(self) -> None:
+    async def play(self, shares: Mapping[str, int]) -> None:
         """One operation after the other, until cancelled."""
-        kinds, shares = list(SHARES), list(SHARES.values())
         while True:
-            [kind] = self._rng.choices(kinds, shares)
+            [kind] = self._rng.choices(list(shares), list(shares.values()))
             await self.operation(kind)
             await asyncio.sleep(self._rng.uniform(0, PACE_MS) / 1000)
 
     async def operation(self, kind: str) -> None:
-        """One of ``SHARES``."""
+        """One of ``SHARES``, or ``delete``."""
         rng, keys = self._rng, self._keys
         if kind.startswith("read"):
             key = keys.draw("r" if rng.random() < 0.6 else "s", rng)
@@ -90,6 +92,11 @@ class Player:
             await self.append(keys.draw("s", rng))
         elif kind == "lock":
             await self._lock()
+        elif kind == "delete":
+            key = keys.draw("r", rng)
+            outcome, _ = await self._do(Call(self._name, "write", key))
+            if outcome is Outcome.OK:
+                keys.seen[key] = None
         else:
             key, new = keys.draw("r", rng), rng.randrange(VALUES)
             held = keys.seen.get(key)
@@ -137,14 +144,27 @@ class Player:
 
 async def look(client: TargetClient, keys: Keys, recorder: Recorder, timeout_ms: float) -> None:
     """Once more a change, and what every key holds in the end: all of it part of the history.
-    Raises a ``QuorateError`` if there is no answer in time."""
-    texts = [Call("reader", "append", key, "reader,") for key in keys.used if key[0] == "s"][-1:]
-    reads = [
-        Call("reader", "read" if key[0] == "r" else "get", key)
-        for key in keys.used
-        if key[0] in "rs"
-    ]
-    for call in itertools.chain(texts, reads):
+    Raises a ``QuorateError`` if one of them is not done in time."""
+    for key in [key for key in keys.used if key[0] == "s"][-1:]:
+        await _insist(client, "append", key, recorder, timeout_ms)
+    for key in [key for key in keys.used if key[0] in "rs"]:
+        await _insist(client, "read" if key[0] == "r" else "get", key, recorder, timeout_ms)
+
+
+async def _insist(
+    client: TargetClient, f: str, key: str, recorder: Recorder, timeout_ms: float
+) -> None:
+    """Until it is done; each attempt is an operation, and what it appends a text of its own."""
+    now_s = asyncio.get_running_loop().time
+    deadline_s = now_s() + timeout_ms / 1000
+    for attempt in itertools.count(1):
+        call = Call("reader", f, key, f"reader.{attempt}," if f == "append" else None)
         recorder.invoke(call)
-        done, found = await client.call(call, timeout_ms)
-        recorder.end(call, Outcome.OK if done else Outcome.FAIL, found)
+        try:
+            _, found = await client.call(call, timeout_ms)
+            return recorder.end(call, Outcome.OK, found)
+        except QuorateError as error:
+            recorder.end(call, Outcome.INFO if isinstance(error, Maybe) else Outcome.FAIL)
+            if now_s() > deadline_s:
+                raise
+        await asyncio.sleep(AGAIN_S)

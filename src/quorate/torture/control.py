@@ -39,6 +39,8 @@ class NodeSettings(msgspec.Struct, frozen=True):
     parent: int
     node: int
     addresses: list[Address]
+    resp: list[Address]
+    """Where each node has its door for Redis clients, if it is one that has."""
     directory: str
     tls: list[str] | None
     """Paths of authority, certificate and key."""

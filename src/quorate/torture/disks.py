@@ -16,8 +16,7 @@ from pathlib import Path
 from quorate.base.errors import NotJudged
 from quorate.torture.system import command, missing, mount_folder
 
-IMAGE_BYTES = 64 << 20
-_PIECES_BYTES = (1 << 20, 64 << 10, 4 << 10)
+_PIECES_BYTES = (64 << 20, 1 << 20, 64 << 10, 4 << 10)
 
 
 class Disks(ABC):
@@ -47,18 +46,17 @@ class Disks(ABC):
 class LoopDisks(Disks):
     """A file system for each."""
 
-    kind = f"real: a file system of {IMAGE_BYTES >> 20} MiB for each node, filled up"
-
-    def __init__(self, mark: str, nodes: int) -> None:
+    def __init__(self, mark: str, nodes: int, image_bytes: int) -> None:
         folder = mount_folder(mark)
         for node in range(1, nodes + 1):
             image, mounted = folder / f"n{node}.ext4", folder / f"n{node}"
             mounted.mkdir(parents=True)
             with image.open("xb") as file:
-                file.truncate(IMAGE_BYTES)
+                file.truncate(image_bytes)
             command("mkfs.ext4", "-q", "-m", "0", str(image))
             command("mount", "-o", "loop", str(image), str(mounted))
         super().__init__(folder, nodes)
+        self.kind = f"real: a file system of {image_bytes >> 20} MiB for each node, filled up"
 
     def _ballast(self, node: int) -> Path:
         return self._folder / f"n{node}" / "ballast"
@@ -96,12 +94,12 @@ class LimitedFiles(Disks):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
 
 
-def make_disks(mark: str, folder: Path, nodes: int) -> Disks:
-    """File systems if this machine allows it."""
+def make_disks(mark: str, folder: Path, nodes: int, image_bytes: int) -> Disks:
+    """File systems of ``image_bytes`` if this machine allows it."""
     why = missing("mount", "umount", "mkfs.ext4")
     if not why:
         try:
-            return LoopDisks(mark, nodes)
+            return LoopDisks(mark, nodes, image_bytes)
         except NotJudged as error:
             why = error.message.rstrip(".")
     return LimitedFiles(folder, nodes, why)

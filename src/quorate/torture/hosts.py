@@ -25,6 +25,7 @@ from quorate.torture.faults import Link
 from quorate.torture.system import command, missing
 
 PORT = 7400
+RESP_PORT = 7404
 _NOBODY = "02:00:00:00:00:01"
 """A locally administered hardware address that no device has."""
 
@@ -37,9 +38,16 @@ class Hosts(ABC):
     drops: bool
     """Whether the nodes must drop the frames of a cut themselves."""
     tls: TlsPaths | None = None
+    """What clients show."""
 
-    def __init__(self, addresses: list[Address]) -> None:
+    def __init__(self, addresses: list[Address], resp: list[Address]) -> None:
         self.addresses = addresses
+        self.resp = resp
+        """Where Redis clients come in, if the target lets them."""
+
+    def tls_of(self, node: int) -> TlsPaths | None:
+        """What that node shows: a certificate of its own, as a node of the product must."""
+        return None
 
     @abstractmethod
     def prefix(self, node: int) -> list[str]:
@@ -56,7 +64,8 @@ class Loopback(Hosts):
     drops = True
 
     def __init__(self, nodes: int, why: str) -> None:
-        super().__init__([Address(f"127.0.0.1:{port}") for port in free_ports(nodes)])
+        doors = [Address(f"127.0.0.1:{port}") for port in free_ports(2 * nodes)]
+        super().__init__(doors[:nodes], doors[nodes:])
         self.partitions = f"dropped in our own transport: {why}"
 
     def prefix(self, node: int) -> list[str]:
@@ -77,8 +86,9 @@ class Namespaces(Hosts):
         self._net = _free_net()
         self._numbers = range(1, nodes + 1)
         self._links: frozenset[Link] = frozenset()
-        super().__init__([Address(f"{self._host(node)}:{PORT}") for node in self._numbers])
-        self.tls = make_certificate(folder)
+        super().__init__(self._doors(PORT), self._doors(RESP_PORT))
+        self._shown = {node: make_certificate(folder, f"n{node}") for node in self._numbers}
+        self.tls = make_certificate(folder, "client", is_node=False)
         command("ip", "link", "add", mark, "type", "bridge")
         command("ip", "addr", "add", f"{self._net}.254/24", "dev", mark)
         command("ip", "link", "set", mark, "up")
@@ -87,6 +97,12 @@ class Namespaces(Hosts):
 
     def _host(self, node: int) -> str:
         return f"{self._net}.{node}"
+
+    def tls_of(self, node: int) -> TlsPaths | None:
+        return self._shown[node]
+
+    def _doors(self, port: int) -> list[Address]:
+        return [Address(f"{self._host(node)}:{port}") for node in self._numbers]
 
     def _space(self, node: int) -> str:
         return f"{self._mark}n{node}"
@@ -132,11 +148,12 @@ def no_namespaces() -> str:
     return ""
 
 
-def make_certificate(folder: Path) -> TlsPaths:
-    """An authority of the run's own, and one certificate for all its nodes."""
-    create_authority(folder)
-    issued = issue(folder, "torture", is_node=True)
-    paths = TlsPaths(folder / CERTIFICATE_FILE, folder / "cert.pem", folder / "key.pem")
+def make_certificate(folder: Path, name: str = "torture", *, is_node: bool = True) -> TlsPaths:
+    """One by the run's own authority, which the first one makes."""
+    if not (folder / CERTIFICATE_FILE).exists():
+        create_authority(folder)
+    issued = issue(folder, name, is_node=is_node)
+    paths = TlsPaths(folder / CERTIFICATE_FILE, folder / f"{name}.pem", folder / f"{name}.key")
     make_file(paths.cert, issued.cert.encode(), PUBLIC)
     make_file(paths.key, issued.key.encode(), PRIVATE)
     return paths

@@ -74,7 +74,9 @@ class Nemesis:
     async def start(self) -> None:
         """Start all nodes with empty disks."""
         for node in self.nodes:
-            await self._target.prepare(self._disks.directory(node.number), node.number)
+            await self._target.prepare(
+                self._disks.directory(node.number), node.number, len(self.nodes)
+            )
         await self._make()
 
     async def play(self, schedule: Sequence[Fault]) -> None:

@@ -7,7 +7,9 @@ It hosts the machine whose models the checker knows (``simulator/workloads/regis
 import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import msgspec
 
@@ -20,6 +22,7 @@ from quorate.raft.wal import Wal
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.rpc.server import RpcServer
+from quorate.runtime.ports import World
 from quorate.runtime.real.disk import RealDisk
 from quorate.runtime.real.parent_death import die_with_parent
 from quorate.runtime.real.world import TlsPaths, end_process, real_world, run
@@ -32,10 +35,10 @@ CLUSTER = ClusterId("7" * 32)
 GROUP = GroupId(9)
 
 
-async def make_disk(directory: Path, node: int) -> None:
+async def make_disk(directory: Path, cluster: ClusterId, node: int) -> None:
     """The empty log of a node, once."""
     disk = RealDisk(directory)
-    await Wal.create(disk, CLUSTER, NodeId(node), segment_bytes=SEGMENT_BYTES)
+    await Wal.create(disk, cluster, NodeId(node), segment_bytes=SEGMENT_BYTES)
     disk.close()
 
 
@@ -59,12 +62,21 @@ class _Orders:
                 raise RuntimeError(f"an order that cannot be read: {line!r}") from error
 
 
-async def serve(settings: NodeSettings) -> None:
-    """Be node ``settings.node``, for ever."""
-    tls = TlsPaths(*map(Path, settings.tls)) if settings.tls else None
+def tls_of(settings: NodeSettings) -> TlsPaths | None:
+    """What its doors speak with."""
+    return TlsPaths(*map(Path, settings.tls)) if settings.tls else None
+
+
+def watcher_of(settings: NodeSettings, world: World, group: GroupId) -> Watcher | None:
+    """Who watches the replica of ``group``, if anybody does."""
+    return Watcher(world.clock.monotonic_ms, group=group) if settings.watched else None
+
+
+def bad_world(settings: NodeSettings) -> World:
+    """The real world, behaving as badly as standard input says."""
     orders = _Orders(settings.control)
     root = Path(settings.directory)
-    world = real_world(root, tls=tls)
+    world = real_world(root, tls=tls_of(settings))
 
     def told() -> Control:
         return orders.control
@@ -72,6 +84,11 @@ async def serve(settings: NodeSettings) -> None:
     world.clock = WrongClock(told)
     world.network = LossyNetwork(world.network, world.clock, told)
     world.disk = SlowDisk(RealDisk(root), told)
+    return world
+
+
+async def start_registers(settings: NodeSettings, world: World) -> RpcServer:
+    """Be node ``settings.node``."""
     node = NodeId(settings.node)
     identity = Identity(CLUSTER, node, "raft")
     rpc = RpcClient(world, identity)
@@ -85,19 +102,29 @@ async def serve(settings: NodeSettings) -> None:
         timing=settings.timing,
         limits=LIMITS,
         segment_bytes=SEGMENT_BYTES,
-        observer=Watcher(world.clock.monotonic_ms) if settings.watched else None,
+        observer=watcher_of(settings, world, GROUP),
     )
     server = RpcServer(world, identity, raft.server.requests, raft.server.notices)
     await server.start(settings.addresses[settings.node - 1])
-    await asyncio.Event().wait()
+    return server
 
 
-def main(text: str) -> None:
+Start: TypeAlias = Callable[[NodeSettings, World], Awaitable[object]]
+"""Starts what a node is; the process keeps what that gives for as long as it lives."""
+
+
+def main(text: str, start: Start = start_registers) -> None:
     """Be the node of ``text``, which is ``NodeSettings`` as JSON."""
     settings = msgspec.json.decode(text, type=NodeSettings)
     die_with_parent(settings.parent)
+
+    async def serve() -> None:
+        started = await start(settings, bad_world(settings))
+        await asyncio.Event().wait()
+        del started
+
     try:
-        run(lambda: serve(settings))
+        run(serve)
     except QuorateError as error:
         end_process(error)
 

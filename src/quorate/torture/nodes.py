@@ -65,11 +65,12 @@ class TortureNode:
 
     async def start(self) -> None:
         """Start it; returns before it listens."""
-        tls = self._hosts.tls
+        tls = self._hosts.tls_of(self.number)
         settings = NodeSettings(
             os.getpid(),
             self.number,
             self._hosts.addresses,
+            self._hosts.resp,
             str(self._directory),
             [str(tls.ca), str(tls.cert), str(tls.key)] if tls else None,
             self.control,

@@ -15,7 +15,9 @@ from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.runtime.ports import World
 from quorate.simulator.workloads.registers import Acquire, Append, Cas, Read, Release, Write
+from quorate.torture.clients import SHARES
 from quorate.torture.control import NodeSettings
+from quorate.torture.hosts import Hosts
 from quorate.torture.node import CLUSTER, GROUP, make_disk
 from quorate.torture.target import Call, Value
 
@@ -61,17 +63,23 @@ def _command(call: Call) -> Command[bool]:
 class RegistersTarget:
     """``run_node`` is what a node's settings are given to."""
 
+    name = "registers"
+    group = GROUP
+    shares = SHARES
+    image_bytes = 64 << 20
+
     def __init__(self, run_node: Sequence[str] = _RUN_NODE) -> None:
         self._run_node = tuple(run_node)
+        self.findings: list[str] = []
 
-    async def prepare(self, directory: Path, node: int) -> None:
-        await make_disk(directory, node)
+    async def prepare(self, directory: Path, node: int, nodes: int) -> None:
+        await make_disk(directory, CLUSTER, node)
 
     def node_command(self, settings: NodeSettings) -> Sequence[str]:
         return [*self._run_node, msgspec.json.encode(settings).decode()]
 
-    def client(self, world: World, addresses: Sequence[Address]) -> RegistersClient:
-        return RegistersClient(world, addresses)
+    def client(self, world: World, hosts: Hosts, first: int) -> RegistersClient:
+        return RegistersClient(world, [*hosts.addresses[first:], *hosts.addresses[:first]])
 
     async def status(self, rpc: RpcClient, address: Address, timeout_ms: float) -> GroupStatus:
         reply = await rpc.call(address, AskStatus(), timeout_ms=timeout_ms)

@@ -56,6 +56,7 @@ class Report:
     """By model, when the operation ended that fits nowhere, in seconds since the run began."""
     verdict: Verdict = Verdict.UNKNOWN
     folder: str = ""
+    target: str = "registers"
 
     def judge(self, files: Mapping[str, Path]) -> None:
         """Judge the histories and all else that is known."""
@@ -102,6 +103,7 @@ class Report:
         if self.recovered:
             problems.append(f"recovery    {self.recovered}")
         return [
+            f"target      {self.target}",
             f"seed        {self.seed}, {self.minutes:g} minutes, {self.nodes} nodes,"
             f" {self.clients} clients",
             f"partitions  {self.partitions}",

@@ -87,10 +87,10 @@ class _Run:
         self._say = say
         folder, nodes = settings.folder, settings.nodes
         self._hosts = _hosts(settings, mark)
-        self._disks = make_disks(mark, folder, nodes)
+        self._disks = make_disks(mark, folder, nodes, target.image_bytes)
         self._clock = Clock()
         self._recorder = Recorder(folder, self._clock)
-        self.gathering = None if settings.timeline is None else Gathering(self._clock)
+        self.gathering = None if settings.timeline is None else Gathering(self._clock, target.group)
         self._keys = Keys()
         self.files = self._recorder.files
         self.problem: BaseException | None = None
@@ -104,6 +104,7 @@ class _Run:
             self._disks.kind,
             [kind for kind in KINDS if kind not in settings.kinds],
             folder=str(folder),
+            target=target.name,
         )
 
     async def whole(self) -> None:
@@ -167,7 +168,7 @@ class _Run:
         )
         report.faults = dict(nemesis.struck)
         report.out_of_space = nemesis.out_of_space
-        report.findings += nemesis.findings
+        report.findings += [*nemesis.findings, *self._target.findings]
 
     async def _torture(self, world: World, nemesis: Nemesis) -> None:
         """Clients at work while the schedule is played, and until it has healed."""
@@ -184,7 +185,7 @@ class _Run:
                     self._keys,
                     self._recorder,
                     random.Random(f"client {settings.seed} {number}"),
-                ).play()
+                ).play(self._target.shares)
             )
             for number, client in enumerate(clients, 1)
         ]
@@ -210,9 +211,7 @@ class _Run:
                 await client.close()
 
     def _client(self, world: World, number: int) -> TargetClient:
-        addresses = self._hosts.addresses
-        first = number % len(addresses)
-        return self._target.client(world, [*addresses[first:], *addresses[:first]])
+        return self._target.client(world, self._hosts, number % self._settings.nodes)
 
     async def _look(self, world: World) -> None:
         """The last reads, and whether all replicas are the same."""

@@ -4,17 +4,18 @@ Everything else (hosts, disks, faults, history, verdict) knows no more than this
 to a replicated store is a further ``Target``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from quorate.base.ids import Address
+from quorate.base.ids import Address, GroupId
 from quorate.linearizability.history import Scalar
 from quorate.raft.messages import GroupStatus
 from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import World
 from quorate.torture.control import NodeSettings
+from quorate.torture.hosts import Hosts
 
 Value = int | str | None
 
@@ -46,14 +47,29 @@ class TargetClient(Protocol):
 class Target(Protocol):
     """A replicated store in processes of its own."""
 
-    async def prepare(self, directory: Path, node: int) -> None:
-        """Make the empty disk of a node, once."""
+    name: str
+    """As ``--target`` says it."""
+    group: GroupId
+    """The Raft group that holds what clients see."""
+    image_bytes: int
+    """Of a disk of a node's own, if it gets one."""
+
+    @property
+    def shares(self) -> Mapping[str, int]:
+        """What its clients do, and how much of each (``clients.py``)."""
+
+    @property
+    def findings(self) -> Sequence[str]:
+        """What its clients saw that no model speaks of, and that must not be."""
+
+    async def prepare(self, directory: Path, node: int, nodes: int) -> None:
+        """Make the empty disk of a node of ``nodes``, once."""
 
     def node_command(self, settings: NodeSettings) -> Sequence[str]:
         """What runs a node until it is killed, obeying the ``Control`` on its standard input."""
 
-    def client(self, world: World, addresses: Sequence[Address]) -> TargetClient:
-        """A client that knows ``addresses``, and asks the first of them first."""
+    def client(self, world: World, hosts: Hosts, first: int) -> TargetClient:
+        """A client of all nodes, which asks the one at place ``first`` first."""
 
     async def status(self, rpc: RpcClient, address: Address, timeout_ms: float) -> GroupStatus:
         """How a node sees its replica; raises a ``QuorateError`` if it does not answer."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from quorate.base.ids import GroupId
 from quorate.linearizability.models import MODELS
 from quorate.simulator.timeline.events import Event, Head, Run
 from quorate.simulator.timeline.page import write_page
@@ -35,8 +36,10 @@ PAIRED_MS = 30_000.0
 class Gathering:
     """What is heard of the nodes while they run."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, group: GroupId = GROUP) -> None:
+        """``group`` is the one that nodes tell of."""
         self._clock = clock
+        self._group = group
         self._recorder = Recorder(self._now_ms, str)
         self._faults: dict[int, int] = {}
         self._decoder = msgspec.json.Decoder(Event)
@@ -93,12 +96,12 @@ class Gathering:
             about += f" The run was long: elections before {until_ms / 1000:.0f} s are left out."
         nodes = tuple(f"n{node}" for node in range(1, report.nodes + 1))
         head = Head(
-            title=f"Torture, seed {report.seed}: {report.minutes:g} minutes of real processes",
+            title=f"Torture of {report.target}, seed {report.seed}: {report.minutes:g} minutes",
             about=about,
             command=_command(report),
             nodes=nodes,
             clients=LANES,
-            groups=(GROUP,),
+            groups=(self._group,),
         )
         return Run(head=head, events=found)
 
@@ -165,8 +168,9 @@ def _command(report: Report) -> str:
     kinds = [kind for kind in KINDS if kind not in report.left_out]
     faults = f" --faults {','.join(kinds)}" if report.left_out else ""
     return (
-        f"quorate torture --minutes {report.minutes:g} --nodes {report.nodes} --clients"
-        f" {report.clients} --seed {report.seed}{faults} --timeline FILE.html"
+        f"quorate torture --target {report.target} --minutes {report.minutes:g} --nodes"
+        f" {report.nodes} --clients {report.clients} --seed {report.seed}{faults}"
+        " --timeline FILE.html"
     )
 
 

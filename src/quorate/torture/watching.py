@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from quorate.base.ids import Address, GroupId, ReplicaId
+from quorate.base.ids import Address, GroupId, ReplicaId, node_of
 from quorate.raft.core.entries import Entry
 from quorate.raft.core.events import Effects, Event, Receive
 from quorate.raft.core.messages import Message, TimeoutNow, VoteReply, VoteRequest
@@ -30,16 +30,21 @@ SAMPLE_MS = 250.0
 
 def name_of(replica: ReplicaId) -> str:
     """Its lane."""
-    return f"n{replica}"
+    return f"n{node_of(replica)}"
 
 
 class Watcher(Recorder):
     """An ``Observer`` that keeps nothing: what it is told of it gives to ``write``."""
 
     def __init__(
-        self, now_ms: Callable[[], float], write: Callable[[bytes], object] | None = None
+        self,
+        now_ms: Callable[[], float],
+        write: Callable[[bytes], object] | None = None,
+        group: GroupId | None = None,
     ) -> None:
+        """``group`` alone is told of; ``None``: all are."""
         super().__init__(now_ms, name_of)
+        self._group = group
         self._write = write or (lambda line: os.write(1, line))
         self._told: dict[ReplicaId, tuple[tuple[object, ...], float]] = {}
         """What was last told of each replica, and when."""
@@ -53,6 +58,8 @@ class Watcher(Recorder):
         self._write(MARK + msgspec.json.encode(event) + b"\n")
 
     def stepped(self, group: GroupId, replica: Replica, event: Event, effects: Effects) -> None:
+        if not self._is_told(group):
+            return
         seen = (replica.role, replica.term, replica.voted_for, replica.leader)
         elects = isinstance(event, Receive) and _is_of_election(event.message)
         now_ms = self._now_ms()
@@ -63,13 +70,16 @@ class Watcher(Recorder):
         super().stepped(group, replica, event, effects)
         self._minor_replies.clear()  # ``sent`` asks for none
 
+    def _is_told(self, group: GroupId) -> bool:
+        return self._group in (None, group)
+
     def applied(self, group: GroupId, replica: ReplicaId, entry: Entry, digest: int) -> None:
         """The samples say how far it is."""
 
     def sent(self, address: Address, notice: RaftMessages) -> None:
         for envelope in notice.envelopes:
             message, name = envelope.message, name_of_message(envelope.message)
-            if _is_of_election(message):
+            if self._is_told(envelope.group) and _is_of_election(message):
                 self.tell(
                     "sent",
                     name_of(envelope.sender),

@@ -15,6 +15,7 @@ from quorate.cli import main
         ("--faults", "rain"),
         ("--partitions", "walls"),
         ("--nodes", "2"),
+        ("--target", "redis"),
         ("--clients", "0"),
         ("--dir", "."),
         ("--timeline", "."),

@@ -5,7 +5,7 @@ import time
 import pytest
 from kv_stores import START_MS, Driven
 
-from quorate.base.errors import BadInput, NotFound, Overloaded, StoreFull
+from quorate.base.errors import BadInput, Overloaded, StoreFull, Unavailable
 from quorate.base.machine import Meta
 from quorate.kv.core.commands import (
     MAX_INLINE_BYTES,
@@ -48,7 +48,7 @@ def test_a_large_value_comes_in_pieces_and_is_used_up() -> None:
     assert store.stage(7, 0, b"abc") == 3
     assert store.stage(7, 3, b"de") == 5
     assert store.do(Put(b"a", 7), Get(b"a"))[1] == b"abcde"
-    assert store.refused(Put(b"a", 7)) == "not_found"
+    assert store.refused(Put(b"a", 7)) == "unavailable"
     assert store.store.state.uploads.bytes == 0
 
 
@@ -59,9 +59,9 @@ def test_a_piece_that_comes_again_changes_nothing_and_a_lost_one_is_noticed() ->
     ] * 3
     assert store.stage(7, -5, b"ab") == 3
     for offset in (2, 4):
-        with pytest.raises(NotFound, match="send it again"):
+        with pytest.raises(Unavailable, match="send it again"):
             store.stage(7, offset, b"xyz")
-    with pytest.raises(NotFound):
+    with pytest.raises(Unavailable):
         store.stage(8, 3, b"d")
     assert store.do(Put(b"a", 7), Get(b"a"))[1] == b"abc"
 
@@ -73,7 +73,7 @@ def test_what_nobody_uses_is_dropped_and_due() -> None:
     store.stage(7, 3, b"d")
     assert store.store.next_deadline_ms() == START_MS + UPLOAD_MS
     store.tick(1)
-    assert store.refused(Put(b"a", 7)) == "not_found"
+    assert store.refused(Put(b"a", 7)) == "unavailable"
     assert store.store.next_deadline_ms() is None
 
 

@@ -97,6 +97,20 @@ def test_unknown_outcomes_stay_open_and_refused_operations_have_no_effect(tmp_pa
     assert report.verdict is Verdict.OK
 
 
+def test_the_last_change_is_tried_until_it_is_done_and_each_attempt_is_an_operation(
+    tmp_path: Path,
+) -> None:
+    left = [1, 2]
+
+    def fate(call: Call) -> None:
+        if call.process == "reader" and call.f == "append" and left:
+            raise Maybe(f"attempt {left.pop(0)} is done, and nobody heard of it")
+
+    recorder, report = played(tmp_path, Store(fate), 30)
+    assert report.verdict is Verdict.OK and recorder.outcomes[Outcome.INFO] == 2
+    assert "reader.3," in (tmp_path / "kv.jsonl").read_text().splitlines()[-1]
+
+
 def test_what_was_refused_and_done_all_the_same_is_found(tmp_path: Path) -> None:
     def fate(call: Call) -> None:
         if call.argument == "c1.5,":

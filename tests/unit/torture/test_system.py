@@ -50,7 +50,7 @@ def test_no_image_is_written_through_a_link_that_somebody_laid(
     (trap / "n1.ext4").symlink_to(victim)
     monkeypatch.setattr(disks, "missing", lambda *programs: "")
     monkeypatch.setattr(disks, "command", lambda *arguments: "")
-    made = disks.make_disks(mark.name, shared / "run", 1)
+    made = disks.make_disks(mark.name, shared / "run", 1, 8 << 20)
     assert isinstance(made, disks.LoopDisks)
     assert victim.read_text() == "precious"
     assert system.mount_folder(mark.name).parent.stat().st_mode & 0o077 == 0

@@ -8,6 +8,8 @@ FULL = b"-OOM command not allowed when used memory > 'maxmemory'.\r\n"
 
 def refused(code: str, message: str) -> bytes:
     """Of one operation, by the store."""
+    if code == Unavailable.code:
+        return refusal(Unavailable(message))
     return FULL if code == "store_full" else encoder.error(f"ERR {message}")
 
 

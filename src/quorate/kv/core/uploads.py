@@ -3,7 +3,8 @@
 Rules:
 * Pieces come in order.  One that is there already changes nothing; one that does not fit on what is
   there is refused: then the value is sent again from its beginning.
-* What an operation uses is used up, and what nobody uses within ``UPLOAD_MS`` is dropped.
+* What an operation uses is used up, and what nobody uses within ``UPLOAD_MS`` is dropped.  That is
+  nobody's mistake (a clock that jumps is enough): who comes too late finds it ``Unavailable``.
 * A piece costs ``PIECE_BYTES`` beside its data, so that many small ones cannot fill the memory.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from quorate.base.errors import BadInput, NotFound, Overloaded
+from quorate.base.errors import BadInput, Overloaded, Unavailable
 from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import MAX_STAGED_BYTES, MAX_VALUE_BYTES
 
@@ -56,7 +57,7 @@ class Uploads:
         if offset + length <= there:
             return 0
         if offset != there:
-            raise NotFound(_GONE)
+            raise Unavailable(_GONE)
         if there + length > MAX_VALUE_BYTES:
             raise BadInput(f"a value of more than {MAX_VALUE_BYTES} bytes")
         if self.bytes + length + PIECE_BYTES > MAX_STAGED_BYTES:
@@ -78,10 +79,10 @@ class Uploads:
         return upload.length if upload is not None else 0
 
     def use(self, number: int) -> bytes:
-        """The value; it is not there any more then.  Raises ``NotFound``."""
+        """The value; it is not there any more then.  Raises ``Unavailable``."""
         upload = self._uploads.pop(number, None)
         if upload is None:
-            raise NotFound(_GONE)
+            raise Unavailable(_GONE)
         self.bytes -= upload.bytes
         return b"".join(upload.pieces)
 

@@ -175,6 +175,18 @@ def test_pieces_that_cannot_be_sent_change_nothing(bench: Bench, wire: Wire) -> 
     assert not wire.is_closed
 
 
+def test_pieces_that_are_gone_before_they_are_used_change_nothing_and_may_be_sent_again(
+    bench: Bench, wire: Wire
+) -> None:
+    async def stage(value: bytes) -> int:
+        return 7  # log time has jumped meanwhile, and the store has dropped it
+
+    bench.service.stage = stage  # type: ignore[method-assign]
+    answer = wire.do("SET", "a", b"x" * 1_000_000)
+    assert answer.startswith(b"-UNAVAILABLE nothing was changed: the pieces of this value")
+    assert wire.do("GET", "a") == b"$-1\r\n" and not wire.is_closed
+
+
 def test_what_no_entry_can_hold_is_refused(wire: Wire) -> None:
     answer = wire.do("DEL", *[b"k" * 100 + b"%d" % each for each in range(5000)])
     assert b"ERR a command has" in answer and b"bytes at most" in answer
