@@ -9,8 +9,9 @@ from quorate.base.errors import BadInput, DeadlineExceeded, Fenced, NotFound, To
 from quorate.base.ids import Address
 from quorate.kv.client import KvClient, bounds_of
 from quorate.kv.core import history
-from quorate.kv.core.commands import Entry, Kind
+from quorate.kv.core.commands import Changed, Entry, Kind
 from quorate.kv.transaction import Transaction
+from quorate.kv.watching import Watching
 from quorate.simulator.cluster import User
 
 LARGE = bytes(range(256)) * (8 << 12)  # 8 MiB
@@ -156,6 +157,42 @@ def test_a_watch_tells_every_change_once_and_goes_on_where_it_was() -> None:
         assert (await anext(watching)).kind is Kind.CLEAR
 
     run_user(6, work)
+
+
+def test_a_watch_tells_what_is_too_large_for_an_answer_in_pieces_from_any_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask = Watching._ask
+
+    async def ask_the_next(self: Watching, timeout_ms: float) -> Changed | None:
+        answers.append(await ask(self, timeout_ms))
+        self._target += 1
+        return answers[-1]
+
+    answers = list[Changed | None]()
+    monkeypatch.setattr(Watching, "_ask", ask_the_next)
+
+    async def work(user: User) -> None:
+        kv = user.kv
+        watching = await kv.watch()
+        large = Transaction().put("a", LARGE).put("b", LARGE[:100]).put("c", LARGE[: 4 << 20])
+        revision = (await kv.commit(large)).revision
+        events = await watching.events(60)
+        assert [(event.revision, event.key) for event in events] == [
+            (revision, b"a"),
+            (revision, b"b"),
+            (revision, b"c"),
+        ]
+        assert events[0].value == LARGE and watching.revision == revision
+        assert [bool(answer and answer.is_piece) for answer in answers].count(True) == 2
+        for name, length in ("d", 300_000), ("e", 200_000), ("f", 8 << 20):
+            await kv.put(name, LARGE[:length])
+        told = list[bytes]()
+        while len(told) < 3:
+            told += [event.key for event in await watching.events(60)]
+        assert told == [b"d", b"e", b"f"]
+
+    run_user(14, work)
 
 
 def test_a_watch_whose_past_is_forgotten_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

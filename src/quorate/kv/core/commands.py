@@ -447,11 +447,13 @@ class Event(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fals
 
 
 class Changed(Reply):
-    """Events in order; all of a revision, or none."""
+    """Events in order; all of a revision, or none, unless it is one of several pieces."""
 
     events: list[Event]
     revision: int
     """Everything up to here has been told."""
+    is_piece: bool = False
+    """More events follow behind these, and ``revision`` is where all of them begin."""
 
 
 class Changes(Query[Changed], tag="kv.changes.1"):
