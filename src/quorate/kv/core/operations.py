@@ -30,6 +30,7 @@ from quorate.kv.core.commands import (
     Scan,
     Set,
     SetRange,
+    Skip,
     Take,
     When,
 )
@@ -230,6 +231,10 @@ def expire_equal(state: State, it: ExpireEqual) -> int:
     return 1
 
 
+def skip(state: State, it: Skip) -> int:
+    return state.skip(it.revision)
+
+
 def _end(state: State, ttl_ms: int | None, at_ms: int) -> int:
     """The log time that is meant; 0: none."""
     if ttl_ms is None:
@@ -277,5 +282,6 @@ CHANGES: dict[type[Any], Callable[[State, Any], Any]] = {
     Scan: scan,
     DeleteEqual: delete_equal,
     ExpireEqual: expire_equal,
+    Skip: skip,
 }
 """What each does."""

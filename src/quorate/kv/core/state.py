@@ -23,6 +23,7 @@ from quorate.base.errors import BadInput, StoreFull
 from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import (
     MAX_KEY_BYTES,
+    MAX_SKIPPED,
     MAX_VALUE_BYTES,
     MAX_WORK_BYTES,
     Entry,
@@ -157,6 +158,18 @@ class State:
             self._garbage.append(self.items.clear())
         return count
 
+    def skip(self, revision: int) -> int:
+        """Revisions go on above this one, and nothing before is remembered; gives the revision."""
+        if self._is_together:
+            raise BadInput("revisions cannot be moved on as part of a transaction")
+        if not 0 <= revision <= MAX_SKIPPED:
+            raise BadInput(f"revision {revision} is none: from 0 to {MAX_SKIPPED}")
+        if revision > self.revision:
+            self._remember()
+            self.history.restore([], revision)
+            self.revision = revision
+        return self.revision
+
     def _note(self, event: Event) -> None:
         self._events.append(event)
         self._deletes.append(event)
@@ -276,11 +289,15 @@ class State:
         """A command is done: its events are told."""
         self._is_together = self._is_begun = False
         self._before = None
+        self._remember()
+        if self._free_to != _NO_BOUND:
+            self._ask_from()
+
+    def _remember(self) -> None:
+        """What has happened goes into the history."""
         if self._events:
             self.history.add(self._events, self._event_bytes, self._deletes)
             self._events, self._deletes, self._event_bytes = [], [], 0
-        if self._free_to != _NO_BOUND:
-            self._ask_from()
 
     # Uploads and cursors.
 
