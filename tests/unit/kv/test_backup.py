@@ -110,6 +110,21 @@ def test_a_backup_is_of_one_moment_whatever_changes_while_it_is_read(
     run_user(2, work)
 
 
+def test_a_backup_waits_for_a_place_that_takes_its_time() -> None:
+    async def work(user: User) -> None:
+        await fill(user.kv)
+        written = list[bytes]()
+
+        async def write(data: bytes) -> None:
+            await user.world.clock.sleep(15_000)
+            written.append(data)
+
+        done = await back_up(user.kv, write)
+        assert await verify(source_of(b"".join(written))) == done
+
+    run_user(8, work)
+
+
 def test_a_damaged_or_cut_file_is_refused_before_anything_is_changed() -> None:
     async def work(user: User) -> None:
         kv = user.kv

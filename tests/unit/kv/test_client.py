@@ -254,6 +254,17 @@ def test_a_lost_lock_ends_the_work_and_its_token_is_refused() -> None:
     run_user(9, work)
 
 
+def test_a_lock_of_no_possible_name_is_refused_and_ends_nothing_else() -> None:
+    async def work(user: User) -> None:
+        for length in (100_000, 600_000):
+            with pytest.raises(BadInput):
+                await user.kv.lock(b"x" * length).acquire()
+        await user.world.clock.sleep(1_000)
+        assert await user.kv.put("a", "1")
+
+    run_user(15, work)
+
+
 def test_who_wants_to_go_on_is_called_when_a_lock_is_lost() -> None:
     async def work(user: User) -> None:
         kv, calls = user.kv, list[str]()

@@ -180,6 +180,7 @@ def rename(state: State, it: Rename) -> int:
         return 0
     if it.key != it.target:
         state.make_room_for_name(it.key, it.target)
+        state.work_left -= len(before.value)
         state.remove(it.key)
         state.write(it.target, before.value, before.at_ms, fits=True)
     return 1

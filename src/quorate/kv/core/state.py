@@ -37,7 +37,7 @@ from quorate.kv.core.items import KEY_OVERHEAD_BYTES, SMALL_BYTES, Items, Table
 from quorate.kv.core.uploads import Uploads
 
 MAX_ENDED = 1000
-"""Keys that one entry takes away because their time has come."""
+"""Keys that one entry takes away because their time has come; of ``MAX_WORK_BYTES`` at most."""
 MAX_CURSORS = 4096
 LET_GO = 6
 """Pauses of what is let go of that one entry goes through: some thousand keys."""
@@ -322,9 +322,10 @@ class State:
     def pass_time(self, time_ms: int) -> None:
         """It is ``time_ms`` now: take away some of what has ended."""
         self.time_ms = time_ms
+        until = self.items.bytes - MAX_WORK_BYTES
         for _ in range(self.max_ended):
             ended = self.items.next_end()
-            if ended is None or ended[0] > time_ms:
+            if ended is None or ended[0] > time_ms or self.items.bytes <= until:
                 break
             self.remove(ended[1], Kind.EXPIRE)
         else:
