@@ -12,7 +12,7 @@ Before a node says that nothing has happened it asks whether it is still up to d
 off from the others fails that, and its client asks another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from quorate.base.codec import Request
@@ -23,6 +23,7 @@ from quorate.kv.messages import CloseView, OpenView, ReadView, ViewOpened, ViewP
 from quorate.kv.views import Views
 from quorate.kv.watches import Watches
 from quorate.raft.group import Group
+from quorate.raft.sessions import unwrapped
 from quorate.rpc.server import Bulk, Call, Handler
 from quorate.runtime.ports import World
 
@@ -42,6 +43,7 @@ class KvServer:
         self._watches = Watches(world.clock, store)
         self._views = Views(world, store)
         group.on_applied(self._watches.applied)
+        group.on_submit(self._refused)
         self.requests: Mapping[type[Request[Any]], Handler] = {
             Watch: self._watch,
             OpenView: self._open_view,
@@ -53,6 +55,18 @@ class KvServer:
     def watches(self) -> int:
         """Those that wait now."""
         return self._watches.count
+
+    def _refused(
+        self, commands: Sequence[bytes], log_time_ms: Callable[[], int]
+    ) -> list[bytes] | None:
+        """What a full store would refuse is not to fill the log of a disk that is nearly full.
+
+        What has a session is: an attempt before this one may still be on its way.
+        """
+        if not self._store.state.is_tight:
+            return None
+        bodies = unwrapped(commands)
+        return None if bodies is None else self._store.refused(bodies, log_time_ms())
 
     async def _watch(self, request: Watch, call: Call) -> Changed:
         clock, since = self._world.clock, request.since

@@ -78,6 +78,8 @@ _OF_CLIENTS = {encode(OpenSession())[:2], encode(SessionCommand(0, 0, 0, b""))[:
 """How what clients may propose begins: the number of its fields, and its tag."""
 
 
+_decoder = msgspec.msgpack.Decoder(WrappedCommand)
+
 _APPLYING = b""
 """Stands for the answer to a command while the entry is applied that brought it."""
 _GIVEN_UP = outcome_of(Maybe("this command was given up by its client; it is not applied"))
@@ -187,7 +189,6 @@ class SessionMachine:
         """The sum of the sessions' own digests, modulo 2**64, except for those that are stale."""
         self._stale: dict[int, None] = {}
         """Changed since they were last in that sum: asking is rare, and changes are not."""
-        self._decoder = msgspec.msgpack.Decoder(WrappedCommand)
 
     def apply_batch(self, meta: Meta, commands: Sequence[bytes]) -> list[bytes]:
         self._expire(meta.time_ms)
@@ -242,7 +243,7 @@ class SessionMachine:
     def _decode(self, raw: bytes) -> WrappedCommand | None:
         """``None`` for what no client of ours sends: refused by every replica alike."""
         try:
-            command: WrappedCommand = self._decoder.decode(raw)
+            command: WrappedCommand = _decoder.decode(raw)
         except UNREADABLE:
             return None
         return command
@@ -368,6 +369,20 @@ def wrap(session: int, sequence: int, acknowledged: int, body: bytes) -> bytes:
             f"a command of {len(body)} bytes; one log entry takes {MAX_COMMAND_BYTES} at most"
         )
     return encode(SessionCommand(session, sequence, acknowledged, body))
+
+
+def unwrapped(commands: Sequence[bytes]) -> list[bytes] | None:
+    """The bodies of commands that all came without a session; ``None`` if one did not."""
+    bodies = list[bytes]()
+    for raw in commands:
+        try:
+            command = _decoder.decode(raw)
+        except UNREADABLE:
+            return None
+        if not isinstance(command, SessionCommand) or command.session:
+            return None
+        bodies.append(command.body)
+    return bodies
 
 
 def admit(command: bytes) -> None:

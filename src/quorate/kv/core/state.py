@@ -42,6 +42,7 @@ MAX_CURSORS = 4096
 LET_GO = 6
 """Pauses of what is let go of that one entry goes through: some thousand keys."""
 HISTORY_SHARE = 8
+TIGHT_BYTES = 1 << 20
 _NO_BOUND = 1 << 62
 
 T = TypeVar("T")
@@ -226,6 +227,11 @@ class State:
                 f"the store takes {self.total_bytes} of {self.max_bytes} bytes: delete keys,"
                 " or raise the bound; reads, deletes and what does not grow go on."
             )
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether what fits one entry of the log may not fit the store."""
+        return self.items.bytes + TIGHT_BYTES > self._free_to
 
     def _look_closer(self, key: bytes, value: bytes) -> None:
         self._refuse(key, value)
