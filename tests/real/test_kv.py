@@ -16,7 +16,10 @@ import pytest
 from local_nodes import is_running
 
 import quorate
+from quorate.base.codec import decode
+from quorate.base.errors import NotFound
 from quorate.cli.main import run
+from quorate.kv.core.commands import Entry
 from quorate.library.local import BlockingLocalQuorate
 
 
@@ -85,6 +88,19 @@ def test_each_command_does_what_it_says(
     shell("lock", "lock", "--", sys.executable, "-c", held, code=3)
     assert shell("del", "n", "t", "none") == b"2\n"
     assert json.loads(shell("stats", "--json"))["keys"] == 1
+
+
+def test_a_view_is_read_without_await_and_stays_as_it_was(q: BlockingLocalQuorate) -> None:
+    q.kv.clear()
+    revision = q.kv.put_many({f"{number:04d}": "x" for number in range(100)})
+    view = q.kv.view()
+    q.kv.clear()
+    entries = [entry for piece in view.pieces() for entry in decode(piece, list[Entry])]
+    assert [entry.key for entry in entries] == [b"%04d" % number for number in range(100)]
+    assert view.opened.revision == revision
+    view.close()
+    with pytest.raises(NotFound):
+        next(view.pieces())
 
 
 def test_clients_of_redis_see_the_same_keys(q: BlockingLocalQuorate) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from quorate.base.errors import Maybe, Unavailable
 from quorate.base.ids import KV_GROUP
 from quorate.kv.core.commands import Kind
 from quorate.kv.transaction import Transaction
@@ -72,6 +73,31 @@ def test_a_watch_at_a_node_that_is_cut_off_goes_on_at_another() -> None:
             began_ms = user.world.clock.monotonic_ms()
             assert (await events)[0].value == b"1"
             assert user.world.clock.monotonic_ms() - began_ms < 10_000
+
+        client = nodes.start_user("client", work)
+        simulation.run_until(lambda: not client.alive, 120_000)
+        if client.error is not None:
+            raise client.error
+
+
+def test_a_view_of_nodes_that_do_not_answer_is_given_up_at_the_deadline() -> None:
+    with Simulation(8) as simulation:
+        nodes = NodeCluster(simulation)
+        nodes.found()
+        simulation.run_until(lambda: nodes.leader(KV_GROUP) is not None, 10_000)
+
+        async def work(user: User) -> None:
+            clock = user.world.clock
+            for name in nodes.names:
+                simulation.faults.block("client", name)
+            began_ms = clock.monotonic_ms()
+            with pytest.raises((Unavailable, Maybe)):
+                await user.kv.within(3).view()
+            assert 2_000 < clock.monotonic_ms() - began_ms < 3_100
+            simulation.faults.unblock("client", nodes.names[2])
+            view = await user.kv.within(30).view()
+            assert view.opened.keys == 0
+            await view.close()
 
         client = nodes.start_user("client", work)
         simulation.run_until(lambda: not client.alive, 120_000)

@@ -111,6 +111,13 @@ class Maybe(QuorateError):
     exit_code = 7
 
 
+class AnswerHeld(Maybe):
+    """It was applied; the answer is too large for a frame and is kept for a while.
+    ``details["number"]`` is what to ask for, ``details["length"]`` its bytes."""
+
+    code = "answer_held"
+
+
 class SessionExpired(Maybe):
     """The client session is gone, and with it the knowledge of what it already did."""
 

@@ -17,7 +17,9 @@ Rules:
   restores at a time cannot mix, whoever finds ``MARKER`` knows that the store is not complete, and
   the same command again goes on where the last one ended.  The last transaction deletes it.
 * The store must be empty, or is emptied first with ``replace``.
-* Keys get new revisions: those of another store mean nothing here.
+* Keys get new revisions, above all that the backed-up store has given, so that a fencing token of
+  its never comes again.  What it gave after the backup is not in the file: revisions go on
+  ``SKIPPED`` above the backup's.  A watch from a revision of its is refused, and told to read.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -30,7 +32,7 @@ from quorate.base.checksum import crc32c
 from quorate.base.codec import UNREADABLE, decode, encode
 from quorate.base.errors import AlreadyExists, BadInput, CorruptData, Fenced
 from quorate.kv.client import KvClient
-from quorate.kv.core.commands import Entry, PutMany, Set
+from quorate.kv.core.commands import Entry, PutMany, Set, Skip
 from quorate.kv.transaction import Transaction
 
 MAGIC = b"quorate backup 1\n"
@@ -39,6 +41,8 @@ BATCH_BYTES = 400 * 1024
 """Of keys and values in one transaction; a larger value is one of its own, sent ahead."""
 BATCH_ENTRIES = 2_000
 MAX_BLOCK_BYTES = 16 << 20
+SKIPPED = 1 << 40
+"""Changes that the store may have made after its backup: of 100,000 a second, those of 4 months."""
 _HEAD_BYTES = 9
 _CUT = "it is cut short"
 
@@ -145,7 +149,7 @@ async def restore(
     ``verified`` is what ``verify`` found, if that was asked already."""
     backup = verified or await verify(source)
     name = b"%d/%d/%d" % (backup.header.index, backup.footer.entries, backup.footer.checksum)
-    done = await _begin(kv, name, replace)
+    done = await _begin(kv, name, backup.header.revision + SKIPPED, replace)
     progress(done)
     position = 0
     async with source() as read:
@@ -160,8 +164,9 @@ async def restore(
     return backup
 
 
-async def _begin(kv: KvClient, name: bytes, replace: bool) -> int:
-    """How many entries of the backup ``name`` are there already."""
+async def _begin(kv: KvClient, name: bytes, revision: int, replace: bool) -> int:
+    """How many entries of the backup ``name`` are there already; revisions go on above
+    ``revision``."""
     marker = await kv.get(MARKER)
     if marker is not None and marker.value.startswith(name + b" "):
         return int(marker.value.rpartition(b" ")[2])
@@ -176,6 +181,7 @@ async def _begin(kv: KvClient, name: bytes, replace: bool) -> int:
         raise AlreadyExists(
             "the store holds keys: restore into an empty one, or replace everything (--replace)"
         )
+    await kv.perform(Skip(revision))
     begun = await kv.commit(Transaction().if_absent(MARKER).put(MARKER, _marker(name, 0)))
     if not begun.held:
         raise _meanwhile()

@@ -277,9 +277,12 @@ class KvClient:
     async def view(self) -> View:
         """The whole store as it is at one index of the log, and stays, held by one node."""
         last: QuorateError = Unavailable("no node holds a view of the store")
-        for address in self._group.addresses:
+        end_ms, addresses = self._end_ms(), self._group.addresses
+        for asked, address in enumerate(addresses):
+            left_ms = end_ms - self._world.clock.monotonic_ms()
+            timeout_ms = max(1.0, left_ms / (len(addresses) - asked))
             try:
-                opened = await self._rpc.call(address, OpenView(), timeout_ms=self._timeout_ms)
+                opened = await self._rpc.call(address, OpenView(), timeout_ms=timeout_ms)
             except (Unavailable, Maybe) as error:
                 last = error
             else:

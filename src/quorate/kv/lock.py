@@ -26,10 +26,8 @@ from quorate.base.errors import (
     BadInput,
     DeadlineExceeded,
     Fenced,
-    Maybe,
     NotFound,
     QuorateError,
-    Unavailable,
 )
 from quorate.kv.core.commands import DeleteEqual, ExpireEqual, Fetch, Kind, Set, When
 from quorate.kv.transaction import Bytes, Token, as_bytes, milliseconds
@@ -113,7 +111,7 @@ class Lock:
             await self._give_back(token.owner)
 
     async def _give_back(self, owner: bytes) -> None:
-        with suppress(Unavailable, Maybe):
+        with suppress(QuorateError):
             await self._kv.perform(DeleteEqual(self._key, owner))
 
     async def _take(self, owner: bytes) -> int:

@@ -11,12 +11,18 @@ from quorate.kv.core.room import Room
 
 class Watch(Request[Changed], tag="kv.watch.1"):
     """As the query ``Changes``, answered when there is something to tell, or shortly before the
-    call's deadline.  Any node answers, as soon as it has come so far."""
+    call's deadline.  Any node answers, as soon as it has come so far.
+
+    What is too much for one answer comes in pieces, also the events of one revision: the question
+    is asked again with ``told``, at this node or another.
+    """
 
     since: int
     start: bytes
     end: bytes | None
     limit: int = 1000
+    told: int = 0
+    """Of the events after ``since`` in this range, so many have come in pieces already."""
 
 
 class ViewOpened(Reply):

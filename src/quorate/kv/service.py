@@ -39,6 +39,7 @@ from quorate.kv.core.commands import (
     Transacted,
 )
 from quorate.kv.core.store import Store
+from quorate.raft.answers import propose
 from quorate.raft.group import Group
 from quorate.raft.messages import MAX_PROPOSED, MAX_PROPOSED_BYTES, Propose
 from quorate.raft.sessions import wrap
@@ -226,7 +227,8 @@ class KvService:
             elif leader is not None:
                 try:
                     request = Propose(self.group.group, batch.data())
-                    return batch.resolve(await self._rpc.call(leader, request, timeout_ms=left_ms))
+                    sent = propose(self._world, self._rpc, leader, request, timeout_ms=left_ms)
+                    return batch.resolve(await sent)
                 except Overloaded as error:
                     return batch.end(error)
                 except Unavailable as error:

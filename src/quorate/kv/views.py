@@ -18,7 +18,8 @@ from quorate.kv.core.store import Store
 from quorate.runtime.ports import Timer, World
 
 MAX_VIEWS = 2
-IDLE_MS = 15_000.0
+IDLE_MS = 60_000.0
+"""Enough for whoever writes a piece, and many before it, to a store far away."""
 MAX_AGE_MS = 6 * 60 * 60 * 1000.0
 PIECE_BYTES = 1 << 20
 """A larger value is a piece of its own."""

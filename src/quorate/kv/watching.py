@@ -54,6 +54,8 @@ class Watching:
         self._end = end
         self._target = 0
         self._heard_ms = self._clock.monotonic_ms()
+        self._pieces: list[Event] = []
+        """Events behind ``since`` that are not all of their revision yet."""
         self._waiting: deque[Event] = deque()
         """Answered, and not yet given by ``async for``."""
 
@@ -73,8 +75,10 @@ class Watching:
             changed = await self._ask(min(left_ms, ASK_MS))
             if changed is not None:
                 self._since = changed.revision
-                if changed.events:
-                    return changed.events
+                self._pieces += changed.events
+                if self._pieces and not changed.is_piece:
+                    events, self._pieces = self._pieces, []
+                    return events
         return []
 
     def __aiter__(self) -> Self:
@@ -89,7 +93,7 @@ class Watching:
         """One question to one node; ``None`` if that did not answer."""
         addresses = self._group.addresses
         address = addresses[self._target % len(addresses)]
-        request = Watch(self._since, self._start, self._end)
+        request = Watch(self._since, self._start, self._end, told=len(self._pieces))
         try:
             try:
                 changed = await self._rpc.call(address, request, timeout_ms=timeout_ms)

@@ -7,7 +7,9 @@ from typing import Self
 from quorate.base.errors import Fenced
 from quorate.kv.client import KvClient
 from quorate.kv.lock import Lock
+from quorate.kv.messages import ViewOpened
 from quorate.kv.transaction import Bytes, Token
+from quorate.kv.viewing import View
 from quorate.kv.watching import Watching
 from quorate.library.background import Twin, blocking, iterating
 
@@ -56,6 +58,18 @@ class BlockingLock(Twin[Lock]):
             raise Fenced("the lock was lost while it was held: another may have had it meanwhile")
 
 
+class BlockingView(Twin[View]):
+    """``View``; ``close`` it when it is not read any more."""
+
+    pieces = iterating(View.pieces)
+    close = blocking(View.close)
+
+    @property
+    def opened(self) -> ViewOpened:
+        """As ``View.opened``."""
+        return self._original.opened
+
+
 class BlockingKv(Twin[KvClient]):
     """``KvClient``, without ``await``."""
 
@@ -79,6 +93,7 @@ class BlockingKv(Twin[KvClient]):
     scan = iterating(KvClient.scan)
     statistics = blocking(KvClient.statistics)
     _watch = blocking(KvClient.watch)
+    _view = blocking(KvClient.view)
 
     def within(self, timeout_s: float) -> "BlockingKv":
         """As ``KvClient.within``."""
@@ -96,6 +111,10 @@ class BlockingKv(Twin[KvClient]):
         """As ``KvClient.watch``."""
         watching = self._watch(key, prefix=prefix, start=start, end=end, since=since)
         return BlockingWatch(watching, self._background)
+
+    def view(self) -> BlockingView:
+        """As ``KvClient.view``."""
+        return BlockingView(self._view(), self._background)
 
     def lock(
         self,

@@ -27,6 +27,7 @@ from quorate.base.errors import (
     error_from,
 )
 from quorate.base.ids import Address, GroupId
+from quorate.raft.answers import propose
 from quorate.raft.messages import MAX_PROPOSED, MAX_PROPOSED_BYTES, Ask, Propose
 from quorate.raft.sessions import (
     MAX_COMMAND_BYTES,
@@ -212,15 +213,8 @@ class GroupClient:
             first = next(number for own, number in self._outstanding if own == session)
             acknowledged = first - 1
             command = wrap(session, sequence, acknowledged, body)
-            try:
-                propose = partial(self._propose, command)
-                return await self._leader(propose, deadline_ms, changes=True)
-            except TooLarge:
-                # The answers to all that travelled together; the session still has this one.
-                alone = partial(self._call_bulk, Propose(self._group, [command]))
-                return (await self._leader(alone, deadline_ms, changes=True))[0]
-        except TooLarge as error:
-            raise Maybe(f"it was applied, and its answer cannot be sent: {error.message}") from None
+            attempt = partial(self._propose, command)
+            return await self._leader(attempt, deadline_ms, changes=True)
         finally:
             self._outstanding.pop((session, sequence), None)
 
@@ -242,7 +236,8 @@ class GroupClient:
         if self._joined.get((target, timeout_ms)) is joined:
             del self._joined[target, timeout_ms]
         try:
-            joined.answer(await self._rpc.call(target, joined.request, timeout_ms=timeout_ms))
+            sent = propose(self._world, self._rpc, target, joined.request, timeout_ms=timeout_ms)
+            joined.answer(await sent)
         except QuorateError as error:
             joined.fail(error)
 

@@ -27,7 +27,6 @@ from quorate.base.errors import (
     DeadlineExceeded,
     Maybe,
     NotLeader,
-    Overloaded,
     Unavailable,
 )
 from quorate.base.histogram import Histogram
@@ -42,7 +41,7 @@ from quorate.raft.driver import Driver
 from quorate.raft.figures import GroupFigures
 from quorate.raft.messages import GroupStatus
 from quorate.raft.observer import Observer
-from quorate.raft.proposals import Answer, Awaited, LogBatch, Proposals
+from quorate.raft.proposals import Answer, Awaited, LogBatch, Proposals, Refuse
 from quorate.raft.reads import Reads, Waiting
 from quorate.raft.sessions import SessionMachine, wrap
 from quorate.raft.snapshots import SnapshotStore
@@ -51,10 +50,6 @@ from quorate.runtime.ports import Timer, World
 
 R = TypeVar("R")
 
-MAX_WAITING = 8192
-"""Commands and queries that wait for their entry; more are refused with ``Overloaded``."""
-MAX_WAITING_BYTES = 64 << 20
-"""Of the commands among them; the same bound."""
 APPLY_A_TURN = 512
 APPLY_TURN_MS = 3.0
 """Entries and their commands, and time; the last entry of a turn may go beyond them."""
@@ -143,6 +138,10 @@ class Group:
     def on_applied(self, callback: Callable[[], None]) -> None:
         """Call after entries were applied; once for several."""
         self._applied_callbacks.append(callback)
+
+    def on_submit(self, refuse: Refuse) -> None:
+        """Ask ``refuse`` before commands are proposed (proposals.py)."""
+        self._proposals.refuse = refuse
 
     async def execute(self, command: Command[R], *, timeout_ms: float) -> R:
         """Propose ``command`` here, without a session: it must be idempotent by itself.
@@ -279,6 +278,9 @@ class Group:
         """Encoded ``WrappedCommand`` values, in order; ``answer`` gets their encoded outcomes."""
         self._require_leading()
         self._admit(len(commands), sum(map(len, commands)))
+        all_applied = self.last_applied == self._replica.log.last_index
+        if all_applied and self._proposals.refused(commands, answer, self._now_ms):
+            return
         if self._proposals.add(commands, answer):
             self._later("propose", self._propose)
 
@@ -298,13 +300,8 @@ class Group:
             raise self._not_leader()
 
     def _admit(self, count: int, command_bytes: int) -> None:
-        waiting = self._proposals.count + self._reads.count + len(self._queries)
-        waiting_bytes = self._proposals.bytes
-        if waiting + count > MAX_WAITING or waiting_bytes + command_bytes > MAX_WAITING_BYTES:
-            raise Overloaded(
-                f"group {self.name} has {waiting} requests waiting, with commands of"
-                f" {waiting_bytes} bytes; try again later"
-            )
+        reading = self._reads.count + len(self._queries)
+        self._proposals.admit(self.name, reading, count, command_bytes)
 
     def _not_leader(self) -> NotLeader:
         leader = self.leader_address

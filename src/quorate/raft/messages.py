@@ -60,11 +60,24 @@ class Propose(Request[list[bytes]], tag="raft.propose.1"):
     order; at least one and at most ``MAX_PROPOSED``.
 
     Answered with the encoded ``Outcome`` (base/codec.py) of each, with ``NotLeader`` (a redirect:
-    surely none was applied) or with ``Maybe``.
+    surely none was applied) or with ``Maybe``; with ``AnswerHeld`` if they are too large for that
+    (raft/answers.py).
     """
 
     group: GroupId
     commands: list[bytes]
+
+
+class AnswerPiece(Reply):
+    """The bytes are the payload."""
+
+
+class ReadAnswer(Request[AnswerPiece], tag="raft.read_answer.1"):
+    """Bytes of an answer that is held, from ``offset`` on; ``NotFound`` if it is not any more.  A
+    bulk call."""
+
+    number: int
+    offset: int
 
 
 class Ask(Request[bytes], tag="raft.ask.1"):

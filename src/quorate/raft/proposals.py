@@ -5,20 +5,31 @@ Rules:
   allow become several, in order.
 * Who proposes several commands at once is answered once, when all are applied.
 * A leader that steps down lets nobody wait: the answer is *maybe*.
+* What would be refused by the state as it is takes no entry of the log, if nothing else is on its
+  way: ``refuse`` is asked, and gives the outcomes, or ``None``.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from quorate.base.check import check
-from quorate.base.errors import QuorateError
+from quorate.base.errors import Overloaded, QuorateError
 
 MAX_BATCH_COMMANDS = 512
 MAX_BATCH_BYTES = 256 * 1024
+
+
+MAX_WAITING = 8192
+"""Commands and queries that wait for their entry; more are refused with ``Overloaded``."""
+MAX_WAITING_BYTES = 64 << 20
+"""Of the commands among them; the same bound."""
+
+Refuse: TypeAlias = Callable[[Sequence[bytes], Callable[[], int]], list[bytes] | None]
+"""Told the commands, and asked the log time that their entry would have."""
 
 
 class LogBatch(msgspec.Struct, array_like=True):
@@ -97,6 +108,25 @@ class Proposals:
         self.count = 0
         self.bytes = 0
         """Of all commands that are not yet answered."""
+        self.refuse: Refuse | None = None
+
+    def admit(self, group: str, reading: int, count: int, command_bytes: int) -> None:
+        """Raise ``Overloaded`` unless so many more may wait, beside ``reading`` queries."""
+        waiting = self.count + reading
+        if waiting + count > MAX_WAITING or self.bytes + command_bytes > MAX_WAITING_BYTES:
+            raise Overloaded(
+                f"group {group} has {waiting} requests waiting, with commands of {self.bytes}"
+                " bytes; try again later"
+            )
+
+    def refused(self, commands: Sequence[bytes], answer: Answer, now_ms: Callable[[], int]) -> bool:
+        """Whether ``answer`` gets what ``refuse`` gives; all in the log must be applied."""
+        outcomes = None
+        if self.refuse is not None and not self.count:
+            outcomes = self.refuse(commands, now_ms)
+        if outcomes is not None:
+            asyncio.get_running_loop().call_soon(answer.resolve, outcomes)
+        return outcomes is not None
 
     @property
     def queued(self) -> bool:

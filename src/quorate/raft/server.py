@@ -8,6 +8,7 @@ from quorate.base.codec import Notice, Request
 from quorate.base.errors import BadInput, CorruptData, NotFound, ProtocolError, QuorateError
 from quorate.base.ids import GroupId, ReplicaId, node_of
 from quorate.base.together import together
+from quorate.raft.answers import HeldAnswers, ProposeAnswer
 from quorate.raft.changes import change_members
 from quorate.raft.core.configuration import Configuration
 from quorate.raft.driver import Driver
@@ -25,6 +26,7 @@ from quorate.raft.messages import (
     GroupStatuses,
     Propose,
     RaftMessages,
+    ReadAnswer,
     Readiness,
     ReadSnapshot,
     SnapshotChunk,
@@ -64,12 +66,14 @@ class RaftServer:
         self._groups = groups
         self._snapshots = snapshots
         self.twins = Twins(world)
+        self._answers = HeldAnswers(world)
         self.requests: dict[type[Request[Any]], Handler] = {
             Propose: self._propose,
             Ask: self._ask,
             AskReady: self._ready,
             AskStatus: self._status,
             ReadSnapshot: self._read_snapshot,
+            ReadAnswer: self._answers.read,
             AskMembers: self._members,
             ChangeMembers: self._change_members,
             TransferLeadership: self._transfer,
@@ -87,7 +91,7 @@ class RaftServer:
             raise BadInput(f"{len(commands)} commands; one request takes 1 to {MAX_PROPOSED}")
         for command in commands:
             admit(command)
-        answer = Answer()
+        answer = ProposeAnswer(self._answers)
         self._group(request.group).submit_all(commands, answer)
         return answer
 

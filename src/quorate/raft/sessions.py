@@ -11,8 +11,10 @@ Rules:
   attempt was applied is no longer known, so it is neither applied nor is the session made anew.
 * Commands that are idempotent by themselves may come without a session (``session == 0``).
 * The table's memory is bounded by ``MAX_SESSIONS`` and, for each, by ``MAX_OUTSTANDING`` answers; a
-  client that keeps up leaves as many as it has in flight.  An answer to a command is small: a
-  number, a status, a sentence.  What is large is asked for, and answers to queries are not kept.
+  client that keeps up leaves as many as it has in flight.  Nearly all are small: a number, a
+  status, a sentence.  Large ones (a value that was taken) are kept up to ``MAX_LARGE_BYTES`` in all
+  sessions; of who was not active for longest they are forgotten, and who asks again is told
+  *maybe*.  Answers to queries are not kept.
 * A session that a snapshot may show is copied before it changes.  The snapshot takes a list of the
   table's sessions, for 100,000 of them in 2 to 3 ms.
 
@@ -36,6 +38,11 @@ SESSION_IDLE_MS = 60 * 60 * 1000
 MAX_SESSIONS = 100_000
 MAX_OUTSTANDING = 1024
 """Answers that are kept for one session because its client has not yet confirmed them."""
+
+LARGE_BYTES = 16 * 1024
+"""Answers above this are counted in bytes, too."""
+MAX_LARGE_BYTES = 128 << 20
+"""Of all such answers; beyond that, half of it goes."""
 
 MAX_STALE = 1024
 """Sessions whose digest is behind: so that bringing it up to date takes a few milliseconds."""
@@ -78,9 +85,14 @@ _OF_CLIENTS = {encode(OpenSession())[:2], encode(SessionCommand(0, 0, 0, b""))[:
 """How what clients may propose begins: the number of its fields, and its tag."""
 
 
+_decoder = msgspec.msgpack.Decoder(WrappedCommand)
+
 _APPLYING = b""
 """Stands for the answer to a command while the entry is applied that brought it."""
 _GIVEN_UP = outcome_of(Maybe("this command was given up by its client; it is not applied"))
+_FORGOTTEN = outcome_of(
+    Maybe("this command was applied, and its answer was too large to be kept until now")
+)
 _TOO_MANY = outcome_of(
     Overloaded(f"a session may have {MAX_OUTSTANDING} unconfirmed commands; wait")
 )
@@ -187,7 +199,8 @@ class SessionMachine:
         """The sum of the sessions' own digests, modulo 2**64, except for those that are stale."""
         self._stale: dict[int, None] = {}
         """Changed since they were last in that sum: asking is rare, and changes are not."""
-        self._decoder = msgspec.msgpack.Decoder(WrappedCommand)
+        self._large: dict[int, int] = {}
+        """The sessions that keep large answers, and how many bytes of them."""
 
     def apply_batch(self, meta: Meta, commands: Sequence[bytes]) -> list[bytes]:
         self._expire(meta.time_ms)
@@ -218,12 +231,16 @@ class SessionMachine:
             bodies.append(command.body)
         meta = Meta(meta.index, meta.term, meta.time_ms, self.feature_level)
         applied = self.inner.apply_batch(meta, bodies)
+        is_more = False
         for (position, session, sequence), reply in zip(fresh, applied, strict=True):
             replies[position] = reply
             if session is not None:
                 session.keep(sequence, reply)
+                is_more = is_more or len(reply) > LARGE_BYTES
         for position, session, sequence in again:
             replies[position] = (session.replies or {}).get(sequence, _GIVEN_UP)
+        if is_more or self._large:
+            self._bound_large(active, is_more=is_more)
         if len(self._stale) > MAX_STALE:
             self._settle()
         return replies
@@ -242,7 +259,7 @@ class SessionMachine:
     def _decode(self, raw: bytes) -> WrappedCommand | None:
         """``None`` for what no client of ours sends: refused by every replica alike."""
         try:
-            command: WrappedCommand = self._decoder.decode(raw)
+            command: WrappedCommand = _decoder.decode(raw)
         except UNREADABLE:
             return None
         return command
@@ -260,6 +277,38 @@ class SessionMachine:
         self.feature_level = max(self.feature_level, level)
         return outcome_of(self.feature_level)
 
+    def _bound_large(self, active: dict[int, _Session | None], *, is_more: bool) -> None:
+        """After an entry of these sessions: forget what is too much.  ``is_more``: one of them may
+        have got a large answer."""
+        for number, session in active.items():
+            if session is not None and (is_more or number in self._large):
+                self._large[number] = _large_bytes(session.replies)
+                if not self._large[number]:
+                    del self._large[number]
+        total = sum(self._large.values())
+        if total <= MAX_LARGE_BYTES:
+            return
+        # An order that a replica made from a snapshot has as well.
+        for number in sorted(self._large, key=lambda n: (self._sessions[n].active_ms, n)):
+            session = self._to_change(number)
+            session.replies = {
+                sequence: reply if len(reply) <= LARGE_BYTES else _FORGOTTEN
+                for sequence, reply in (session.replies or {}).items()
+            }
+            total -= self._large.pop(number)
+            if total <= MAX_LARGE_BYTES // 2:
+                break
+
+    def _to_change(self, number: int) -> _Session:
+        """The session, whose digest will be behind, and which no snapshot shows."""
+        session = self._sessions[number]
+        if number not in self._stale:
+            self._table_digest -= session.digest(number)
+            self._stale[number] = None
+        if session.epoch != self._epoch:
+            session = self._sessions[number] = session.copy(self._epoch)
+        return session
+
     def _touch(
         self, number: int, meta: Meta, active: dict[int, _Session | None]
     ) -> _Session | None:
@@ -270,11 +319,7 @@ class SessionMachine:
             sometimes("expired session")
             session = None
         else:
-            if number not in self._stale:
-                self._table_digest -= session.digest(number)
-                self._stale[number] = None
-            if session.epoch != self._epoch:
-                session = session.copy(self._epoch)
+            session = self._to_change(number)
             del self._sessions[number]
             self._sessions[number] = session
             session.active_ms = meta.time_ms
@@ -296,6 +341,7 @@ class SessionMachine:
 
     def _drop(self, session_id: int) -> None:
         session = self._sessions.pop(session_id)
+        self._large.pop(session_id, None)
         if session_id in self._stale:
             del self._stale[session_id]
         else:
@@ -324,6 +370,7 @@ class SessionMachine:
         if header.version != 1 or header.feature_level > SUPPORTED_FEATURE_LEVEL:
             raise CorruptData(f"a snapshot of version {header.version} is newer than this build")
         sessions: dict[int, _Session] = {}
+        large: dict[int, int] = {}
         digest = work = 0
         for _ in range(header.sessions):
             record: _Record = next_record(records, _Record)
@@ -333,6 +380,8 @@ class SessionMachine:
                 record.active_ms, self._epoch, record.acknowledged, record.replies or None
             )
             sessions[record.session] = session
+            if size := _large_bytes(session.replies):
+                large[record.session] = size
             digest += session.digest(record.session)
             work += 1 + len(record.replies)
             if work >= RECORDS_PER_PAUSE:
@@ -341,6 +390,7 @@ class SessionMachine:
         yield from self.inner.restore(records)
         self.feature_level = header.feature_level
         self._sessions, self._stale, self._table_digest = sessions, {}, digest
+        self._large = large
         self._none_expires_before_ms = min((s.expiry_ms() for s in sessions.values()), default=0)
 
     def digest(self) -> int:
@@ -368,6 +418,27 @@ def wrap(session: int, sequence: int, acknowledged: int, body: bytes) -> bytes:
             f"a command of {len(body)} bytes; one log entry takes {MAX_COMMAND_BYTES} at most"
         )
     return encode(SessionCommand(session, sequence, acknowledged, body))
+
+
+def _large_bytes(replies: dict[int, bytes] | None) -> int:
+    """Of the large ones among them."""
+    if replies is None:
+        return 0
+    return sum([len(reply) for reply in replies.values() if len(reply) > LARGE_BYTES])
+
+
+def unwrapped(commands: Sequence[bytes]) -> list[bytes] | None:
+    """The bodies of commands that all came without a session; ``None`` if one did not."""
+    bodies = list[bytes]()
+    for raw in commands:
+        try:
+            command = _decoder.decode(raw)
+        except UNREADABLE:
+            return None
+        if not isinstance(command, SessionCommand) or command.session:
+            return None
+        bodies.append(command.body)
+    return bodies
 
 
 def admit(command: bytes) -> None:

@@ -355,7 +355,7 @@ class _ServerConnection(Channel):
             except Exception as error:
                 self.reply_error(call_id, kind, error)
                 return
-        if type(result) is Answer:
+        if isinstance(result, Answer):
             self._last_work = number = self._last_work + 1
             self._under_way[number] = result
             due_ms = self.world.clock.monotonic_ms() + message.timeout_ms

@@ -20,6 +20,8 @@ from quorate.kv import backup as module
 from quorate.kv import views
 from quorate.kv.backup import MARKER, Read, Source, back_up, restore, verify
 from quorate.kv.client import KvClient
+from quorate.kv.core.commands import Skip
+from quorate.kv.watching import Watching
 from quorate.simulator.cluster import User
 
 LARGE = bytes(range(256)) * 2400  # 600 KiB: sent ahead, and a piece with others
@@ -108,6 +110,21 @@ def test_a_backup_is_of_one_moment_whatever_changes_while_it_is_read(
     run_user(2, work)
 
 
+def test_a_backup_waits_for_a_place_that_takes_its_time() -> None:
+    async def work(user: User) -> None:
+        await fill(user.kv)
+        written = list[bytes]()
+
+        async def write(data: bytes) -> None:
+            await user.world.clock.sleep(15_000)
+            written.append(data)
+
+        done = await back_up(user.kv, write)
+        assert await verify(source_of(b"".join(written))) == done
+
+    run_user(8, work)
+
+
 def test_a_damaged_or_cut_file_is_refused_before_anything_is_changed() -> None:
     async def work(user: User) -> None:
         kv = user.kv
@@ -160,6 +177,34 @@ def test_an_interrupted_restore_goes_on_and_the_store_says_that_it_is_not_comple
         assert await everything(kv) == pairs
 
     run_user(4, work)
+
+
+def test_a_restored_store_gives_no_revision_that_the_other_may_have_given() -> None:
+    async def work(user: User) -> None:
+        kv = user.kv
+        await fill(kv)
+        async with kv.lock("lock") as early:
+            data = await backed_up(kv)
+        since = await kv.put("later", "not in it")  # whoever has this as a token may come yet
+        waiting = user.world.spawn(missed(await kv.watch("later")), "watch")
+        await kv.clear()
+        await restore(kv, source_of(data))  # as into another cluster: the file alone counts
+        entry = await kv.get(b"00000")
+        assert entry is not None and entry.revision > early.number + module.SKIPPED
+        await kv.delete("lock")
+        async with kv.lock("lock") as late:
+            assert late.number > since > early.number
+        await waiting
+        await missed(await kv.watch("later", since=since + 1_000))
+        again = (await kv.statistics()).revision
+        assert await kv.perform(Skip(since)) == again  # never back
+
+    async def missed(watching: Watching) -> None:
+        with pytest.raises(NotFound, match="is forgotten"):
+            while True:
+                await watching.events(60)
+
+    run_user(7, work)
 
 
 def test_two_restores_at_a_time_do_not_mix() -> None:

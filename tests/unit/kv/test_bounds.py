@@ -7,6 +7,7 @@ from kv_stores import START_MS, Driven
 
 from quorate.base.errors import BadInput, Overloaded, StoreFull, Unavailable
 from quorate.base.machine import Meta
+from quorate.kv.core import state as state_module
 from quorate.kv.core.commands import (
     MAX_INLINE_BYTES,
     MAX_STAGED_BYTES,
@@ -107,6 +108,13 @@ def test_one_command_cannot_ask_for_more_work_than_is_decent(operation: AnyOpera
     assert store.do(operation) != [replies[-1]]
 
 
+def test_a_large_value_that_is_renamed_is_work() -> None:
+    store = Driven()
+    with_large(store, b"a")
+    replies = store.do(*[Rename(b"a", b"b"), Rename(b"b", b"a")] * 25)
+    assert replies.count(1) <= MAX_WORK_BYTES // MAX_VALUE_BYTES + 1
+
+
 def test_keys_that_are_scanned_are_work() -> None:
     store = Driven()
     store.one(PutMany([(b"%05d" % number, b"") for number in range(10_000)]))
@@ -138,6 +146,19 @@ def test_a_bounded_number_of_keys_ends_with_one_entry_and_the_others_are_not_the
     store.tick()
     store.tick()
     assert (len(state.items), store.store.next_deadline_ms()) == (0, None)
+
+
+def test_keys_that_end_with_one_entry_are_bounded_in_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(state_module, "MAX_WORK_BYTES", 10_000)
+    store = Driven()
+    store.do(*(Set(b"%d" % number, bytes(3_000), ttl_ms=50) for number in range(9)))
+    left = list[int]()
+    while len(store.store.state.items):
+        store.tick(50)
+        left.append(len(store.store.state.items))
+    assert left == [6, 3, 0] and store.content() == {}
 
 
 def test_a_clear_of_many_keys_is_no_pause_and_its_memory_goes_a_little_at_a_time() -> None:

@@ -9,8 +9,9 @@ from quorate.base.errors import BadInput, DeadlineExceeded, Fenced, NotFound, To
 from quorate.base.ids import Address
 from quorate.kv.client import KvClient, bounds_of
 from quorate.kv.core import history
-from quorate.kv.core.commands import Entry, Kind
+from quorate.kv.core.commands import Changed, Entry, Kind
 from quorate.kv.transaction import Transaction
+from quorate.kv.watching import Watching
 from quorate.simulator.cluster import User
 
 LARGE = bytes(range(256)) * (8 << 12)  # 8 MiB
@@ -158,6 +159,42 @@ def test_a_watch_tells_every_change_once_and_goes_on_where_it_was() -> None:
     run_user(6, work)
 
 
+def test_a_watch_tells_what_is_too_large_for_an_answer_in_pieces_from_any_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ask = Watching._ask
+
+    async def ask_the_next(self: Watching, timeout_ms: float) -> Changed | None:
+        answers.append(await ask(self, timeout_ms))
+        self._target += 1
+        return answers[-1]
+
+    answers = list[Changed | None]()
+    monkeypatch.setattr(Watching, "_ask", ask_the_next)
+
+    async def work(user: User) -> None:
+        kv = user.kv
+        watching = await kv.watch()
+        large = Transaction().put("a", LARGE).put("b", LARGE[:100]).put("c", LARGE[: 4 << 20])
+        revision = (await kv.commit(large)).revision
+        events = await watching.events(60)
+        assert [(event.revision, event.key) for event in events] == [
+            (revision, b"a"),
+            (revision, b"b"),
+            (revision, b"c"),
+        ]
+        assert events[0].value == LARGE and watching.revision == revision
+        assert [bool(answer and answer.is_piece) for answer in answers].count(True) == 2
+        for name, length in ("d", 300_000), ("e", 200_000), ("f", 8 << 20):
+            await kv.put(name, LARGE[:length])
+        told = list[bytes]()
+        while len(told) < 3:
+            told += [event.key for event in await watching.events(60)]
+        assert told == [b"d", b"e", b"f"]
+
+    run_user(14, work)
+
+
 def test_a_watch_whose_past_is_forgotten_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "MAX_BYTES", 10_000)
 
@@ -215,6 +252,17 @@ def test_a_lost_lock_ends_the_work_and_its_token_is_refused() -> None:
             assert (await kv.commit(Transaction().if_lock(newer).put("x", "now"))).held
 
     run_user(9, work)
+
+
+def test_a_lock_of_no_possible_name_is_refused_and_ends_nothing_else() -> None:
+    async def work(user: User) -> None:
+        for length in (100_000, 600_000):
+            with pytest.raises(BadInput):
+                await user.kv.lock(b"x" * length).acquire()
+        await user.world.clock.sleep(1_000)
+        assert await user.kv.put("a", "1")
+
+    run_user(15, work)
 
 
 def test_who_wants_to_go_on_is_called_when_a_lock_is_lost() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kv_stores import Driven
 
-from quorate.base.errors import NotFound
+from quorate.base.errors import BadInput, NotFound
 from quorate.kv.core.commands import (
     MAX_PAGE_BYTES,
     Changes,
@@ -16,6 +16,7 @@ from quorate.kv.core.commands import (
     Kind,
     Put,
     Set,
+    Skip,
 )
 from quorate.kv.core.history import EVENT_BYTES, MAX_BYTES, History
 
@@ -90,6 +91,18 @@ def test_what_is_forgotten_is_refused_and_never_skipped() -> None:
         b"3",
         b"4",
     ]
+
+
+def test_revisions_that_were_skipped_are_forgotten_with_all_before_them() -> None:
+    store = Driven()
+    assert store.do(Put(b"a", b""), Skip(100), Put(b"a", b""), Skip(50)) == [1, 100, 101, 101]
+    for since in (0, 1, 99):
+        with pytest.raises(NotFound):
+            store.query(Changes(since, b"", None))
+    assert [event.revision for event in store.query(Changes(100, b"", None)).events] == [101]
+    with pytest.raises(BadInput, match="transaction"):
+        store.transact([], [Put(b"b", b""), Skip(200)])
+    assert store.one(Skip(0)) == 101 and store.copy().one(Put(b"b", b"")) == 102
 
 
 def test_a_watch_ahead_of_this_replica_is_told_nothing_and_not_sent_back() -> None:

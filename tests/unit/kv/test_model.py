@@ -32,6 +32,7 @@ from quorate.kv.core.commands import (
     Scan,
     Set,
     Size,
+    Skip,
     Stage,
     Take,
     Transact,
@@ -193,6 +194,7 @@ OPERATIONS: st.SearchStrategy[AnyOperation] = st.one_of(
     st.builds(ExpiresAt, K),
     st.just(Size()),
 )
+SKIPS = st.builds(Skip, st.integers(0, 60))
 STEPS = st.one_of(
     st.lists(OPERATIONS | st.just(Clear()), max_size=6),
     st.tuples(st.sampled_from(["whole", "each"]), K, V, st.lists(OPERATIONS, max_size=6)),
@@ -288,7 +290,9 @@ def test_random_commands_give_what_a_dict_would_on_all_replicas(steps: list[Any]
             st.builds(Limit, st.sampled_from([0, 1500, 10**6]), st.sampled_from(["", "full"])),
             st.builds(lambda key, upload: Apply([Put(key, upload)]), K, st.integers(0, 2)),
             st.builds(lambda at, count: Apply([Scan(at, count)]), st.integers(0, 3), st.just(2)),
-            st.builds(Apply, st.lists(OPERATIONS, max_size=4)),
+            st.builds(
+                Apply, st.lists(OPERATIONS | st.builds(Skip, st.integers(0, 60)), max_size=4)
+            ),
             st.sampled_from([1, 30_000, "snapshot"]),
         ),
         max_size=25,

@@ -8,6 +8,7 @@ from kv_stores import START_MS, Driven
 from quorate.kv.core.commands import (
     MAX_KEY_BYTES,
     MAX_OPERATIONS,
+    MAX_SKIPPED,
     MAX_VALUE_BYTES,
     Add,
     AddDecimal,
@@ -36,6 +37,7 @@ from quorate.kv.core.commands import (
     Set,
     SetRange,
     Size,
+    Skip,
     Take,
     When,
 )
@@ -110,6 +112,8 @@ def test_set_with_an_end_that_has_passed_deletes_and_says_that_it_was_done() -> 
         Put(b"a", 77),
         PutMany([(b"%d" % number, b"") for number in range(MAX_OPERATIONS + 1)]),
         Delete([b"a"] * (MAX_OPERATIONS + 1)),
+        Skip(-1),
+        Skip(MAX_SKIPPED + 1),
     ],
 )
 def test_what_cannot_be_is_refused_and_changes_nothing(operation: AnyOperation) -> None:

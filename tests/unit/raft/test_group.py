@@ -19,6 +19,7 @@ from quorate.base.errors import (
 from quorate.base.ids import Address, ClusterId, GroupId, NodeId, ReplicaId
 from quorate.base.machine import Meta
 from quorate.raft import group as group_module
+from quorate.raft import proposals
 from quorate.raft.core.entries import Entry, EntryKind
 from quorate.raft.core.messages import AppendReply, AppendRequest, VoteReply
 from quorate.raft.core.replica import Role
@@ -339,8 +340,8 @@ def test_a_deadline_that_passes_is_maybe_for_a_command_and_surely_nothing_for_a_
 def test_above_the_bounds_on_number_and_bytes_requests_are_refused_and_below_taken_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(group_module, "MAX_WAITING", 10)
-    monkeypatch.setattr(group_module, "MAX_WAITING_BYTES", 10_000)
+    monkeypatch.setattr(proposals, "MAX_WAITING", 10)
+    monkeypatch.setattr(proposals, "MAX_WAITING_BYTES", 10_000)
 
     async def fill(desk: Desk, raw: bytes, count: int) -> list["asyncio.Future[bytes]"]:
         waiting = []

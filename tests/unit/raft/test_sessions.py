@@ -2,6 +2,8 @@
 
 import gc
 import tracemalloc
+from itertools import count
+from typing import Any
 
 import pytest
 from session_bench import Bench, Counter, Read, add
@@ -336,6 +338,46 @@ def test_a_snapshot_of_a_newer_build_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sessions, "SUPPORTED_FEATURE_LEVEL", 1)
     with pytest.raises(CorruptData, match="newer than this build"):
         restore_all(Bench().machine, stream)
+
+
+class Giver(Counter):
+    """Answers with as many bytes as it is asked for."""
+
+    def execute(self, meta: Meta, command: Any) -> object:
+        self.sum += 1
+        return "x" * command.amount
+
+
+def test_large_answers_are_bounded_in_bytes_and_those_of_the_longest_silent_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_LARGE_BYTES", 100_000)
+    giver = Giver()
+    machine, other = SessionMachine(giver), SessionMachine(Giver())
+
+    steps = count(1)
+
+    def entry(command: bytes) -> bytes:
+        index = next(steps)
+        (reply,) = machine.apply_batch(Meta(index, 1, 1000 + index), [command])
+        if index % 3 == 0:  # one that is made anew, again and again, remains equal
+            restore_all(other, machine.snapshot())
+        else:
+            assert other.apply_batch(Meta(index, 1, 1000 + index), [command]) == [reply]
+        assert machine.digest() == other.digest()
+        return reply
+
+    numbers = [result_of(entry(encode(OpenSession())), int) for _ in range(9)]
+    given = dict[int, bytes]()
+    for session in numbers:
+        given[session] = entry(add(session, 1, 30_000))
+        entry(add(session, 2, 10))
+    for session in numbers[:6]:  # at the seventh it was too much, and half of it went
+        with pytest.raises(Maybe, match="was applied"):
+            result_of(entry(add(session, 1, 30_000)), str)
+    for session in numbers[6:]:
+        assert entry(add(session, 1, 30_000)) == given[session]
+    assert giver.sum == 18
 
 
 def test_a_snapshot_that_is_cut_short_or_damaged_is_refused() -> None:

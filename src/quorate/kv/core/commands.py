@@ -40,6 +40,8 @@ MAX_STAGED_BYTES = 64 << 20
 """Of all uploads that nobody has used yet, with what they take beside their bytes."""
 MAX_WORK_BYTES = 2 * MAX_STAGED_BYTES
 """Of large values that one command reads, writes and gives: 50 ms or so."""
+MAX_SKIPPED = 1 << 62
+"""To where revisions may be moved on; far below what eight bytes hold, and far above any use."""
 MAX_PAGE_ENTRIES = 10_000
 MAX_PAGE_BYTES = 512 * 1024
 """Of one answer to ``Range`` or ``Changes``; one entry is given even if it is larger."""
@@ -221,6 +223,15 @@ class ExpireEqual(Operation, tag=18):
     extend: bool = False
 
 
+class Skip(Operation, tag=19):
+    """Let revisions go on above ``revision``, those of a store whose place this one takes: its
+    fencing tokens never come again.  Reply: the store's revision.  Not in a transaction.
+
+    A step up forgets what was before: a watch of either store is told so, and misses nothing."""
+
+    revision: int
+
+
 # Operations that only read: in a command, where they must stand in order with changes.
 
 
@@ -297,6 +308,7 @@ Change: TypeAlias = (
     | Scan
     | DeleteEqual
     | ExpireEqual
+    | Skip
 )
 Look: TypeAlias = Get | GetMany | Fetch | Exists | Length | GetRange | ExpiresAt | Revision | Size
 AnyOperation: TypeAlias = Change | Look
@@ -447,11 +459,13 @@ class Event(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fals
 
 
 class Changed(Reply):
-    """Events in order; all of a revision, or none."""
+    """Events in order; all of a revision, or none, unless it is one of several pieces."""
 
     events: list[Event]
     revision: int
     """Everything up to here has been told."""
+    is_piece: bool = False
+    """More events follow behind these, and ``revision`` is where all of them begin."""
 
 
 class Changes(Query[Changed], tag="kv.changes.1"):

@@ -30,6 +30,7 @@ from quorate.kv.core.commands import (
     Scan,
     Set,
     SetRange,
+    Skip,
     Take,
     When,
 )
@@ -176,6 +177,7 @@ def rename(state: State, it: Rename) -> int:
         return 0
     if it.key != it.target:
         state.make_room_for_name(it.key, it.target)
+        state.work_left -= len(before.value)
         state.remove(it.key)
         state.write(it.target, before.value, before.at_ms, fits=True)
     return 1
@@ -227,6 +229,10 @@ def expire_equal(state: State, it: ExpireEqual) -> int:
     return 1
 
 
+def skip(state: State, it: Skip) -> int:
+    return state.skip(it.revision)
+
+
 def _end(state: State, ttl_ms: int | None, at_ms: int) -> int:
     """The log time that is meant; 0: none."""
     if ttl_ms is None:
@@ -274,5 +280,6 @@ CHANGES: dict[type[Any], Callable[[State, Any], Any]] = {
     Scan: scan,
     DeleteEqual: delete_equal,
     ExpireEqual: expire_equal,
+    Skip: skip,
 }
 """What each does."""

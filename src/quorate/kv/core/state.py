@@ -21,6 +21,7 @@ from quorate.base.errors import BadInput, StoreFull
 from quorate.base.sometimes import sometimes
 from quorate.kv.core.commands import (
     MAX_KEY_BYTES,
+    MAX_SKIPPED,
     MAX_VALUE_BYTES,
     MAX_WORK_BYTES,
     Entry,
@@ -34,11 +35,12 @@ from quorate.kv.core.items import KEY_OVERHEAD_BYTES, SMALL_BYTES, Items, Table
 from quorate.kv.core.uploads import Uploads
 
 MAX_ENDED = 1000
-"""Keys that one entry takes away because their time has come."""
+"""Keys that one entry takes away because their time has come; of ``MAX_WORK_BYTES`` at most."""
 MAX_CURSORS = 4096
 LET_GO = 6
 """Pauses of what is let go of that one entry goes through: some thousand keys."""
 HISTORY_SHARE = 8
+TIGHT_BYTES = 1 << 20
 _NO_BOUND = 1 << 62
 
 T = TypeVar("T")
@@ -154,6 +156,18 @@ class State:
             self._garbage.append(self.items.clear())
         return count
 
+    def skip(self, revision: int) -> int:
+        """Revisions go on above this one, and nothing before is remembered; gives the revision."""
+        if self._is_together:
+            raise BadInput("revisions cannot be moved on as part of a transaction")
+        if not 0 <= revision <= MAX_SKIPPED:
+            raise BadInput(f"revision {revision} is none: from 0 to {MAX_SKIPPED}")
+        if revision > self.revision:
+            self._remember()
+            self.history.restore([], revision)
+            self.revision = revision
+        return self.revision
+
     def _note(self, event: Event) -> None:
         self._events.append(event)
         self._deletes.append(event)
@@ -210,6 +224,11 @@ class State:
                 f"the store takes {self.total_bytes} of {self.max_bytes} bytes: delete keys,"
                 " or raise the bound; reads, deletes and what does not grow go on."
             )
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether what fits one entry of the log may not fit the store."""
+        return self.items.bytes + TIGHT_BYTES > self._free_to
 
     def _look_closer(self, key: bytes, value: bytes) -> None:
         self._refuse(key, value)
@@ -273,11 +292,15 @@ class State:
         """A command is done: its events are told."""
         self._is_together = self._is_begun = False
         self._before = None
+        self._remember()
+        if self._free_to != _NO_BOUND:
+            self._ask_from()
+
+    def _remember(self) -> None:
+        """What has happened goes into the history."""
         if self._events:
             self.history.add(self._events, self._event_bytes, self._deletes)
             self._events, self._deletes, self._event_bytes = [], [], 0
-        if self._free_to != _NO_BOUND:
-            self._ask_from()
 
     # Uploads and cursors.
 
@@ -302,9 +325,10 @@ class State:
     def pass_time(self, time_ms: int) -> None:
         """It is ``time_ms`` now: take away some of what has ended."""
         self.time_ms = time_ms
+        until = self.items.bytes - MAX_WORK_BYTES
         for _ in range(self.max_ended):
             ended = self.items.next_end()
-            if ended is None or ended[0] > time_ms:
+            if ended is None or ended[0] > time_ms or self.items.bytes <= until:
                 break
             self.remove(ended[1], Kind.EXPIRE)
         else:

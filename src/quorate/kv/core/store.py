@@ -14,6 +14,7 @@ Rules, beside those of ``commands.py``, ``items.py`` and ``history.py``:
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
+from quorate.base.codec import UNREADABLE
 from quorate.base.errors import BadInput, Overloaded, QuorateError
 from quorate.base.frozen import FreezableMap
 from quorate.base.machine import Meta, TypedMachine
@@ -42,6 +43,7 @@ from quorate.kv.core.commands import (
     Transact,
     Transacted,
 )
+from quorate.kv.core.foreseen import refused
 from quorate.kv.core.history import MAX_EVENTS
 from quorate.kv.core.items import Table
 from quorate.kv.core.looks import LOOKS, page
@@ -142,6 +144,13 @@ class Store(TypedMachine):
                 # An end that has come, and of which no event tells yet, is a change, too.
                 ended = state.items.table.get(condition.key) is not None
                 return not ended and not state.history.deleted_after(condition.key, condition.since)
+
+    def refused(self, commands: Sequence[bytes], time_ms: int) -> list[bytes] | None:
+        """The outcomes of encoded ``commands`` if all would surely be refused (foreseen.py)."""
+        try:
+            return refused(self.state, [self._commands.decode(raw) for raw in commands], time_ms)
+        except UNREADABLE:
+            return None
 
     # Queries.
 
