@@ -25,6 +25,7 @@ from quorate.kv.core.state import State
 from quorate.kv.core.store import Store, in_memory
 from quorate.kv.server import KvServer
 from quorate.kv.service import KvService
+from quorate.kv.views import Views
 from quorate.raft.node import RaftNode
 from quorate.rpc.client import RpcClient
 from quorate.rpc.server import Call, Handler
@@ -92,6 +93,18 @@ class SmallStore(Store):
         return replies
 
 
+class SmallViews(Views):
+    """Of several pieces."""
+
+    piece_bytes = 60
+
+
+class SmallServer(KvServer):
+    """Whose views are."""
+
+    make_views = SmallViews
+
+
 class Door:
     """Answers ``Through`` from the service of a node."""
 
@@ -140,5 +153,5 @@ class KvCluster(RaftCluster):
         service = KvService(world, rpc, group, store)
         await open_door(world, Gateway(world, service, RespSettings()), name)
         door = Door(service)
-        server = KvServer(world, group, store)
+        server = SmallServer(world, group, store)
         return {**node.server.requests, **server.requests, Through: door.through}

@@ -1,7 +1,9 @@
 """What every client of the store has: its ways there, and how it keeps the history.
 
 There are two ways: our own protocol, with a session, which repeats until the outcome is known or
-the time is over; and a node's ``KvService`` (``cluster.Through``), which is asked once.
+the time is over; and a node's ``KvService`` (``cluster.Through``), which is asked once.  Half of
+the time it is that of who leads, as far as this client knows: of what is under way there when the
+leader is deposed nobody knows the outcome.
 """
 
 import random
@@ -102,7 +104,8 @@ class Player:
         return found
 
     async def _through(self, body: Any, timeout_ms: float) -> Any:
-        address = self.rng.choice(self.addresses)
+        leads = self.rng.random() < 0.5
+        address = self.client.leader if leads else self.rng.choice(self.addresses)
         outcome = await self.rpc.call(address, Through(encode(body)), timeout_ms=timeout_ms)
         kind: Any = type(body)
         return result_of(outcome, reply_type(kind))
@@ -186,20 +189,24 @@ class Player:
         except QuorateError:
             tx.outcome = Outcome.FAIL
             return tx
-        tx.returned, tx.outcome = now_ms(), Outcome.OK
-        tx.revision, tx.held = reply.revision, reply.held
         count, found = len(keys), reply.replies
+        tx.revision, tx.held = reply.revision, reply.held
         tx.time_ms = found[1] - CLOCK_TTL_MS
         tx.before = dict(zip(keys, map(version, found[2 : 2 + count]), strict=True))
         tx.after = tx.before
         if tx.held:
             tx.after = dict(zip(keys, map(version, found[len(found) - count :]), strict=True))
             tx.replies = found[2 + count : len(found) - count]
-            for key in tx.touches:
-                last = tx.after.get(key)
-                if tx.before.get(key) != last:
-                    self.changed(tx.revision, key, None if last is None else last.value)
+        self.done(tx)
         return tx
+
+    def done(self, tx: Tx) -> None:
+        """It was answered, and says what it found and left."""
+        tx.returned, tx.outcome = now_ms(), Outcome.OK
+        for key in tx.touches if tx.held else ():
+            last = tx.after.get(key)
+            if tx.before.get(key) != last:
+                self.changed(tx.revision, key, None if last is None else last.value)
 
 
 class Refused(QuorateError):
