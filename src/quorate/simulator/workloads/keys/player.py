@@ -21,6 +21,7 @@ from quorate.kv.core.commands import (
     HasRevision,
     LookUp,
     Page,
+    Put,
     Range,
     Set,
     Transact,
@@ -47,6 +48,9 @@ from quorate.simulator.workloads.keys.record import (
 
 R = TypeVar("R")
 
+PADDED, PADDED_SHARE = b"padding", 0.3
+"""A key that nobody reads, and how often it is written beside another: a command that takes several
+sectors of a disk can be torn."""
 TIMEOUTS_MS = (300, 1_000, 3_000)
 SESSION, SERVICE = "session", "service"
 WAYS = (SESSION, SERVICE)
@@ -73,6 +77,7 @@ class Player:
         self.name = name
         self.seen = seen
         self.rng = rng
+        self._padding = [Put(PADDED, b"-" * cluster.padding_bytes)] if cluster.padding_bytes else []
         self._ways = ways
         self._drawn = 0
 
@@ -112,7 +117,8 @@ class Player:
 
     async def apply(self, operation: AnyOperation) -> Any:
         """One operation by itself; raises ``Refused`` if that is its reply."""
-        [reply] = await self.execute(Apply([operation]))
+        padding = self._padding if self.rng.random() < PADDED_SHARE else []
+        reply, *_ = await self.execute(Apply([operation, *padding]))
         if isinstance(reply, dict):
             raise Refused(reply["message"])
         return reply
