@@ -29,6 +29,8 @@ def test_a_seed_of_keys_happens_the_same_again() -> None:
         ("watch skips at a leader change", "Watch: "),
         ("scan skips at the end of a page", "Scan: "),
         ("fencing token not compared", "Conditions: "),
+        ("local reads from a cache", "Local read: "),
+        ("SET keeps the end", "Effect: "),
     ],
 )
 def test_a_planted_bug_is_caught_by_what_clients_saw(name: str, sentence: str) -> None:

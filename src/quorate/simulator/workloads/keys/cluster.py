@@ -60,6 +60,7 @@ class SmallState(State):
         self, table: Table, max_events: int, tell: Callable[[Sequence[Event]], None]
     ) -> None:
         super().__init__(table, max_events)
+        self.uploads.kept_ms = 1_000
         self._tell = tell
 
     def end(self) -> None:

@@ -48,9 +48,9 @@ from quorate.simulator.workloads.keys.record import (
 
 R = TypeVar("R")
 
-PADDED, PADDED_SHARE = b"padding", 0.3
-"""A key that nobody reads, and how often it is written beside another: a command that takes several
-sectors of a disk can be torn."""
+PADDED = b"padding"
+"""Nobody reads it.  It is written beside another: what takes several sectors may be torn.
+"""
 TIMEOUTS_MS = (300, 1_000, 3_000)
 SESSION, SERVICE = "session", "service"
 WAYS = (SESSION, SERVICE)
@@ -117,8 +117,7 @@ class Player:
 
     async def apply(self, operation: AnyOperation) -> Any:
         """One operation by itself; raises ``Refused`` if that is its reply."""
-        padding = self._padding if self.rng.random() < PADDED_SHARE else []
-        reply, *_ = await self.execute(Apply([operation, *padding]))
+        reply, *_ = await self.execute(Apply([operation, *self._padding]))
         if isinstance(reply, dict):
             raise Refused(reply["message"])
         return reply
