@@ -34,7 +34,7 @@ class ViewOpened(Reply):
     keys: int
     """At most: those whose time has come are not in the view."""
     time_ms: int
-    """Log time now: ends are told as what is left from here."""
+    """Log time at that index: ends are told as what is left from here."""
 
 
 class OpenView(Request[ViewOpened], tag="kv.open_view.1"):

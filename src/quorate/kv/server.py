@@ -36,12 +36,14 @@ ANSWER_SHARE = 0.9
 class KvServer:
     """Answers for the store of one node; its table goes to the process's ``RpcServer``."""
 
+    make_views: Callable[[World, Store], Views] = Views
+
     def __init__(self, world: World, group: Group, store: Store) -> None:
         self._world = world
         self._group = group
         self._store = store
         self._watches = Watches(world.clock, store)
-        self._views = Views(world, store)
+        self._views = self.make_views(world, store)
         group.on_applied(self._watches.applied)
         group.on_submit(self._refused)
         self.requests: Mapping[type[Request[Any]], Handler] = {
@@ -94,10 +96,9 @@ class KvServer:
     async def _open_view(self, request: OpenView, call: Call) -> ViewOpened:
         await self._group.barrier(timeout_ms=ANSWER_SHARE * call.remaining_ms, anywhere=True)
         state = self._store.state
-        time_ms = max(state.time_ms, self._world.clock.wall_ms())
-        view = self._views.open(time_ms)
+        view = self._views.open(state.time_ms)
         index = self._group.last_applied
-        return ViewOpened(view, index, state.revision, len(state.items), time_ms)
+        return ViewOpened(view, index, state.revision, len(state.items), state.time_ms)
 
     def _read_view(self, request: ReadView, call: Call) -> Bulk:
         entries, is_last = self._views.read(request.view, request.number)

@@ -36,13 +36,13 @@ class _View:
         self.opened_ms = opened_ms
         self.timer: Timer | None = None
 
-    def piece(self, number: int) -> bytes:
+    def piece(self, number: int, piece_bytes: int) -> bytes:
         """Raises ``BadInput`` for another than the next one or the latest."""
         if number == self._number + 1:
             entries, size = list[Entry](), 0
             while (entry := self._next) is not None:
                 size += len(entry.key) + len(entry.value)
-                if entries and (size > PIECE_BYTES or len(entries) == MAX_PAGE_ENTRIES):
+                if entries and (size > piece_bytes or len(entries) == MAX_PAGE_ENTRIES):
                     break
                 entries.append(entry)
                 self._next = next(self._entries, None)
@@ -59,6 +59,8 @@ class _View:
 
 class Views:
     """The views that one node holds."""
+
+    piece_bytes = PIECE_BYTES
 
     def __init__(self, world: World, store: Store) -> None:
         self._world = world
@@ -88,7 +90,7 @@ class Views:
         if view is None:
             raise NotFound("this view of the store is not held any more: begin the backup again")
         self._used(number)
-        return view.piece(piece), view.is_over
+        return view.piece(piece, self.piece_bytes), view.is_over
 
     def close(self, number: int) -> None:
         """Let go of it."""

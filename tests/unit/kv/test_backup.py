@@ -16,13 +16,17 @@ from quorate.base.errors import (
     Overloaded,
     QuorateError,
 )
+from quorate.base.ids import KV_GROUP
 from quorate.kv import backup as module
 from quorate.kv import views
 from quorate.kv.backup import MARKER, Read, Source, back_up, restore, verify
 from quorate.kv.client import KvClient
 from quorate.kv.core.commands import Skip
+from quorate.kv.messages import OpenView
+from quorate.kv.viewing import View
 from quorate.kv.watching import Watching
-from quorate.simulator.cluster import User
+from quorate.runtime.simulated.world import Simulation
+from quorate.simulator.cluster import NodeCluster, User, address
 
 LARGE = bytes(range(256)) * 2400  # 600 KiB: sent ahead, and a piece with others
 
@@ -88,10 +92,48 @@ def test_a_restored_store_has_the_same_keys_values_and_time_left() -> None:
     run_user(1, work)
 
 
+def test_a_view_tells_ends_by_log_time_whatever_the_clock_of_its_node_says() -> None:
+    with Simulation(3) as simulation:
+        nodes = NodeCluster(simulation)
+        nodes.found()
+
+        async def work(user: User) -> None:
+            await user.kv.put("short", "here", ttl_s=100)
+            followers = [name for name in nodes.names if name != nodes.leader(KV_GROUP)]
+            for name in followers:
+                simulation.machine(name).clock.jump_wall(3_600_000)
+            await user.world.clock.sleep(20_000)
+            await user.kv.put("other", "key")
+            for name in followers:
+                opened = await user.rpc.call(address(name), OpenView(), timeout_ms=5_000)
+                view = View(user.world, user.rpc, address(name), opened, 5_000)
+                [piece] = [piece async for piece in view.pieces()]
+                found = {it.key: it.at_ms for it in module._decoded(piece, list[module.Entry])}
+                assert found.keys() == {b"short", b"other"}
+                assert 79_000 < found[b"short"] < 81_000
+
+        process = nodes.start_user("client", work)
+        simulation.run_until(lambda: not process.alive, 60_000)
+        if process.error is not None:
+            raise process.error
+
+
+def test_the_time_left_of_a_key_in_a_backup_is_right_although_nobody_writes() -> None:
+    async def work(user: User) -> None:
+        await user.kv.put("long", "here", ttl_s=100)
+        await user.world.clock.sleep(50_000)
+        data = await backed_up(user.kv)
+        await restore(user.kv, source_of(data), replace=True)
+        left_s = await user.kv.ttl("long")
+        assert left_s is not None and 48 < left_s < 50
+
+    run_user(4, work)
+
+
 def test_a_backup_is_of_one_moment_whatever_changes_while_it_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(views, "PIECE_BYTES", 10_000)
+    monkeypatch.setattr(views.Views, "piece_bytes", 10_000)
 
     async def work(user: User) -> None:
         kv = user.kv

@@ -39,6 +39,8 @@ class Upload(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fal
 class Uploads:
     """Those of one store."""
 
+    kept_ms = UPLOAD_MS
+
     def __init__(self) -> None:
         self._uploads: dict[int, Upload] = {}  # the oldest first
         self.bytes = 0
@@ -68,7 +70,7 @@ class Uploads:
         """A piece that ``growth`` found to be new."""
         upload = self._uploads.get(number)
         if upload is None:
-            upload = self._uploads[number] = Upload(number, time_ms + UPLOAD_MS, 0, [])
+            upload = self._uploads[number] = Upload(number, time_ms + self.kept_ms, 0, [])
         upload.pieces.append(data)
         upload.length += len(data)
         self.bytes += len(data) + PIECE_BYTES

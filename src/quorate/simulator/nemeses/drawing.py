@@ -67,6 +67,8 @@ def draw_schedule(rng: random.Random, options: Options) -> Schedule:
     for kind in rng.choices(kinds, weights, k=count) if kinds else ():
         at_ms = rng.randint(begin_ms, options.faults_ms - QUIET_MS)
         faults.append(drawn.fault(kind, at_ms))
+    for _ in range(options.ambushes if "ambush" in kinds else 0):
+        faults.append(drawn.fault("ambush", rng.randint(begin_ms, options.faults_ms - QUIET_MS)))
     faults.sort(key=lambda fault: fault.at_ms)
     return tuple(msgspec.structs.replace(fault, number=n) for n, fault in enumerate(faults, 1))
 

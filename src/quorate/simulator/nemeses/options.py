@@ -49,6 +49,8 @@ class Options(msgspec.Struct, frozen=True):
     """A client pauses so long between two operations, at most."""
     padding_bytes: int = 0
     """What some commands are longer than they need."""
+    ambushes: int = 0
+    """So many more than are drawn, if that kind is on."""
     ballast_bytes: int = 0
     """What a state machine's snapshots are longer than its state needs."""
     loss: float = 0.1
@@ -116,7 +118,12 @@ def draw_for_keys(
 ) -> Options:
     """For the one group of the key/value store."""
     drawn = draw_options(rng, operations, needed)
-    return msgspec.structs.replace(drawn, groups=1, clients=rng.randint(4, 7))
+    clients = rng.randint(4, 7)
+    # Its one group is ambushed as often as all groups of others are, and has snapshots to fetch.
+    limits = msgspec.structs.replace(
+        drawn.limits, snapshot_log_bytes=rng.choice((2_000, 2_000, 2_000, 20_000, 200_000))
+    )
+    return msgspec.structs.replace(drawn, groups=1, clients=clients, limits=limits, ambushes=2)
 
 
 def draw_for_nodes(

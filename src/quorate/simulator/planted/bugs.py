@@ -4,6 +4,7 @@ from quorate.simulator.planted import (
     durability,
     elections,
     kv,
+    kv_reads,
     membership,
     nodes,
     reads,
@@ -25,4 +26,5 @@ BUGS: tuple[PlantedBug, ...] = (
     *nodes.BUGS,
     *membership.BUGS,
     *kv.BUGS,
+    *kv_reads.BUGS,
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from quorate.base.errors import Maybe, NotLeader, QuorateError, Unavailable
@@ -137,9 +138,12 @@ def _ask_again(self: _Batch, error: QuorateError) -> None:
 
 async def _forward_again(self: KvService, batch: _Batch) -> None:
     clock = self._world.clock
+    if self.group.is_leader:  # it hands over
+        await clock.sleep(PAUSE_MS)
     while (left_ms := batch.deadline_ms - clock.monotonic_ms()) > PAUSE_MS:
-        if self.group.is_leader:
-            return self.group.submit_all(batch.data(), batch)
+        with suppress(NotLeader):
+            if self.group.is_leader:
+                return self.group.submit_all(batch.data(), batch)
         if (leader := self.group.leader_address) is not None:
             request = Propose(self.group.group, batch.data())
             try:

@@ -84,6 +84,8 @@ def _keys(simulation: Simulation, options: Options, rng: random.Random) -> Workl
         timing=options.timing,
         limits=options.limits,
         max_events=rng.choice((20, 100, 1_000, MAX_EVENTS)),
+        ballast_bytes=options.ballast_bytes,
+        padding_bytes=options.padding_bytes,
     )
     return KeysWorkload(
         cluster,

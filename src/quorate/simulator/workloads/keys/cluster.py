@@ -1,7 +1,8 @@
 """Raft nodes that hold the key/value store, with all its doors.
 
 The store is small: few events are remembered, few cursors, and few keys end with one entry, so that
-what happens at these bounds happens in a short run.
+what happens at these bounds happens in a short run.  Its snapshots may be longer than they need, so
+that something can happen while they are written and fetched.
 
 ``Through`` is a door of the simulation's own: it takes commands and queries to a node's
 ``KvService``, as a gateway would.  Whoever uses it asks once: what comes of a command whose answer
@@ -9,7 +10,8 @@ is lost is not known.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from quorate.base.codec import Request, outcome_of, union_decoder
@@ -25,6 +27,7 @@ from quorate.kv.core.state import State
 from quorate.kv.core.store import Store, in_memory
 from quorate.kv.server import KvServer
 from quorate.kv.service import KvService
+from quorate.kv.views import Views
 from quorate.raft.node import RaftNode
 from quorate.rpc.client import RpcClient
 from quorate.rpc.server import Call, Handler
@@ -34,6 +37,7 @@ from quorate.simulator.cluster import RaftCluster
 from quorate.simulator.workloads.keys.resp import open_door
 
 GROUP = GroupId(1)
+BALLAST = b"-" * (64 << 10)
 LOOK_EACH = 16
 """The invariants of a store are looked at after each so many entries."""
 
@@ -56,6 +60,7 @@ class SmallState(State):
         self, table: Table, max_events: int, tell: Callable[[Sequence[Event]], None]
     ) -> None:
         super().__init__(table, max_events)
+        self.uploads.kept_ms = 1_000
         self._tell = tell
 
     def end(self) -> None:
@@ -73,8 +78,10 @@ def _event(happening: Happening) -> Event:
 class SmallStore(Store):
     """A store of ``SmallState`` that looks at itself."""
 
-    def __init__(self, max_events: int, revisions: Revisions) -> None:
+    def __init__(self, max_events: int, revisions: Revisions, ballast_bytes: int) -> None:
+        """``ballast_bytes`` make snapshots longer, and mean nothing."""
         self._revisions = revisions
+        self._ballast_bytes = ballast_bytes
         self._entries = 0
         super().__init__(max_events=max_events)
 
@@ -90,6 +97,34 @@ class SmallStore(Store):
             if self._entries % LOOK_EACH == 0:
                 check_state(self.state)
         return replies
+
+    def snapshot(self) -> Iterator[bytes]:
+        pieces = self._ballast_bytes // len(BALLAST)
+        return itertools.chain(itertools.repeat(BALLAST, pieces), super().snapshot())
+
+    def restore(self, stream: Iterable[bytes]) -> Iterator[None]:
+        left = self._ballast_bytes // len(BALLAST) * len(BALLAST)
+
+        def rest() -> Iterator[bytes]:
+            nonlocal left
+            for piece in stream:
+                passed = min(left, len(piece))
+                left -= passed
+                yield piece[passed:]
+
+        yield from super().restore(rest())
+
+
+class SmallViews(Views):
+    """Of several pieces."""
+
+    piece_bytes = 60
+
+
+class SmallServer(KvServer):
+    """Whose views are."""
+
+    make_views = SmallViews
 
 
 class Door:
@@ -124,13 +159,23 @@ class Door:
 class KvCluster(RaftCluster):
     """``nodes`` machines with one group, of stores that remember ``max_events``."""
 
-    def __init__(self, *args: Any, max_events: int, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        max_events: int,
+        ballast_bytes: int = 0,
+        padding_bytes: int = 0,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, machine=self._small_store, **options)
         self.revisions = Revisions(lambda: self.checker.judges)
+        self.padding_bytes = padding_bytes
+        """What some commands of clients are longer than they need."""
         self._max_events = max_events
+        self._ballast_bytes = ballast_bytes
 
     def _small_store(self) -> SmallStore:
-        return SmallStore(self._max_events, self.revisions)
+        return SmallStore(self._max_events, self.revisions, self._ballast_bytes)
 
     async def _requests(
         self, name: str, world: World, rpc: RpcClient, node: RaftNode
@@ -140,5 +185,5 @@ class KvCluster(RaftCluster):
         service = KvService(world, rpc, group, store)
         await open_door(world, Gateway(world, service, RespSettings()), name)
         door = Door(service)
-        server = KvServer(world, group, store)
+        server = SmallServer(world, group, store)
         return {**node.server.requests, **server.requests, Through: door.through}

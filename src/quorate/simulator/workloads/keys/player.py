@@ -1,7 +1,9 @@
 """What every client of the store has: its ways there, and how it keeps the history.
 
 There are two ways: our own protocol, with a session, which repeats until the outcome is known or
-the time is over; and a node's ``KvService`` (``cluster.Through``), which is asked once.
+the time is over; and a node's ``KvService`` (``cluster.Through``), which is asked once.  Half of
+the time it is that of who leads, as far as this client knows: of what is under way there when the
+leader is deposed nobody knows the outcome.
 """
 
 import random
@@ -19,6 +21,7 @@ from quorate.kv.core.commands import (
     HasRevision,
     LookUp,
     Page,
+    Put,
     Range,
     Set,
     Transact,
@@ -45,6 +48,9 @@ from quorate.simulator.workloads.keys.record import (
 
 R = TypeVar("R")
 
+PADDED = b"padding"
+"""Nobody reads it.  It is written beside another: what takes several sectors may be torn.
+"""
 TIMEOUTS_MS = (300, 1_000, 3_000)
 SESSION, SERVICE = "session", "service"
 WAYS = (SESSION, SERVICE)
@@ -71,6 +77,7 @@ class Player:
         self.name = name
         self.seen = seen
         self.rng = rng
+        self._padding = [Put(PADDED, b"-" * cluster.padding_bytes)] if cluster.padding_bytes else []
         self._ways = ways
         self._drawn = 0
 
@@ -102,14 +109,15 @@ class Player:
         return found
 
     async def _through(self, body: Any, timeout_ms: float) -> Any:
-        address = self.rng.choice(self.addresses)
+        leads = self.rng.random() < 0.5
+        address = self.client.leader if leads else self.rng.choice(self.addresses)
         outcome = await self.rpc.call(address, Through(encode(body)), timeout_ms=timeout_ms)
         kind: Any = type(body)
         return result_of(outcome, reply_type(kind))
 
     async def apply(self, operation: AnyOperation) -> Any:
         """One operation by itself; raises ``Refused`` if that is its reply."""
-        [reply] = await self.execute(Apply([operation]))
+        reply, *_ = await self.execute(Apply([operation, *self._padding]))
         if isinstance(reply, dict):
             raise Refused(reply["message"])
         return reply
@@ -186,20 +194,24 @@ class Player:
         except QuorateError:
             tx.outcome = Outcome.FAIL
             return tx
-        tx.returned, tx.outcome = now_ms(), Outcome.OK
-        tx.revision, tx.held = reply.revision, reply.held
         count, found = len(keys), reply.replies
+        tx.revision, tx.held = reply.revision, reply.held
         tx.time_ms = found[1] - CLOCK_TTL_MS
         tx.before = dict(zip(keys, map(version, found[2 : 2 + count]), strict=True))
         tx.after = tx.before
         if tx.held:
             tx.after = dict(zip(keys, map(version, found[len(found) - count :]), strict=True))
             tx.replies = found[2 + count : len(found) - count]
-            for key in tx.touches:
-                last = tx.after.get(key)
-                if tx.before.get(key) != last:
-                    self.changed(tx.revision, key, None if last is None else last.value)
+        self.done(tx)
         return tx
+
+    def done(self, tx: Tx) -> None:
+        """It was answered, and says what it found and left."""
+        tx.returned, tx.outcome = now_ms(), Outcome.OK
+        for key in tx.touches if tx.held else ():
+            last = tx.after.get(key)
+            if tx.before.get(key) != last:
+                self.changed(tx.revision, key, None if last is None else last.value)
 
 
 class Refused(QuorateError):

@@ -23,6 +23,10 @@ SHARED = (b"w1", b"w2")
 ENDING = (b"e1", b"e2")
 """Keys with a time to live."""
 LOCK, GUARDED = b"l1", b"p1"
+TRANSACTED = (*ACCOUNTS, *SHARED, *ENDING, LOCK, GUARDED)
+"""What nobody changes but by a transaction that says what it found and left."""
+PAID = (b"m1", b"m2")
+"""Accounts of RESP clients, which together hold nothing."""
 STANDING = tuple(b"z%02d" % number for number in range(8))
 """Keys that are there all the while, once they are."""
 
@@ -83,6 +87,8 @@ class Look:
     versions: Versions
     revision: int = 0
     """Of the store at that moment; 0: nobody said."""
+    time_ms: int = 0
+    """Log time at that moment; 0: nobody said."""
 
 
 class Change(NamedTuple):
@@ -113,6 +119,16 @@ class Told:
         return key >= self.start and (self.end is None or key < self.end)
 
 
+@dataclass(slots=True)
+class Glance:
+    """What one node had, however old: some keys, read in one go on a ``READONLY`` connection."""
+
+    connection: str
+    returned: float
+    values: dict[bytes, tuple[bytes | None, int]]
+    """By key: value and revision; ``None`` and 0: it was absent."""
+
+
 class Scanned(NamedTuple):
     """The keys of a whole scan, and those that were surely there when it began."""
 
@@ -139,6 +155,8 @@ class Seen:
     changes: list[Change] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     scans: list[Scanned] = field(default_factory=list)
+    glances: list[Glance] = field(default_factory=list)
+    """Those of one connection in order."""
     execs: list[Moment] = field(default_factory=list)
     """Those that were done: from behind their WATCH to before EXEC."""
     pokes: list[Moment] = field(default_factory=list)
@@ -157,7 +175,9 @@ class Seen:
     def count(self, outcome: Outcome) -> int:
         found = sum(operation.outcome is outcome for operation in self.operations)
         found += sum(tx.outcome is outcome for tx in self.txs)
-        return found + (len(self.looks) + len(self.scans) if outcome is Outcome.OK else 0)
+        if outcome is Outcome.OK:
+            found += len(self.looks) + len(self.scans) + len(self.glances)
+        return found
 
 
 def now_ms() -> float:

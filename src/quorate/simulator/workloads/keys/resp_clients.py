@@ -19,11 +19,10 @@ from quorate.gateways.resp.commands.scripts import RELEASE
 from quorate.linearizability.history import Operation, Outcome
 from quorate.simulator.workloads.keys.plain import VALUES
 from quorate.simulator.workloads.keys.player import TIMEOUTS_MS, Player
-from quorate.simulator.workloads.keys.record import COUNTER, KEYS, Moment, Seen, now_ms
+from quorate.simulator.workloads.keys.record import COUNTER, KEYS, PAID, Moment, Seen, now_ms
 from quorate.simulator.workloads.keys.resp import RespClient, resp_address
 
 WATCHED = "x1"
-PAID = (b"m1", b"m2")
 HELD, FENCED = b"k1", b"q1"
 HELD_MS = (100, 500, 2_000)
 MOST = 3
@@ -51,11 +50,23 @@ class RespPlayer(Player):
     async def _ask(self, *commands: Words) -> list[Any]:
         """Answers; raises ``Unavailable`` if nothing was sent."""
         if self._resp is None or not self._resp.is_open or self.rng.random() < 0.02:
-            if self._resp is not None:
-                self._resp.close()
+            self._leave()
             self._resp = RespClient(self.world)
-            await self._resp.connect(resp_address(self.rng.choice(self.names)))
+            await self._resp.connect(resp_address(self._node()))
         return await self._ask_again(*commands)
+
+    def _leave(self) -> None:
+        """The next command goes over another connection."""
+        if self._resp is not None:
+            self._resp.close()
+            self._resp = None
+
+    def _node(self) -> str:
+        """Any, or half of the time who leads, as far as this client knows."""
+        leader = self.client.leader
+        if self.rng.random() < 0.5 and leader in self.addresses:
+            return self.names[self.addresses.index(leader)]
+        return self.rng.choice(self.names)
 
     async def _ask_again(self, *commands: Words) -> list[Any]:
         """On the same connection, which watches something."""
@@ -73,27 +84,28 @@ class RespPlayer(Player):
         except Unavailable as error:
             answers = [error] * len(piped)
         for each, answer in zip(piped, answers, strict=True):
-            self._answered(each.operation, answer)
+            self.answered(each.operation, answer)
         added = [each.operation for each in piped if each.operation.f == "add"]
         sums = [int(str(o.result)) for o in added if o.outcome is Outcome.OK]
         check(sums == sorted(set(sums)), f"Pipeline: additions were answered with {sums}")
 
     def _draw(self) -> Piped:
         register, [string] = self.rng.choice(KEYS["register"]), KEYS["kv"]
-        value = self.rng.choice(VALUES)
+        value, text = self.rng.choice(VALUES), f"{self.tag().decode()},"
         kind = self.rng.choice(("get", "get", "set", "setnx", "getdel", "append", "text", "incr"))
         words, f, key, argument = {
             "get": (("GET", register), "read", register, None),
             "set": (("SET", register, value), "write", register, value),
             "setnx": (("SET", register, value, "NX"), "cas", register, (None, value)),
             "getdel": (("GETDEL", register), "write", register, None),
-            "append": (("APPEND", string, f"{value},"), "append", string, f"{value},"),
+            "append": (("APPEND", string, text), "append", string, text),
             "text": (("GET", string), "get", string, None),
             "incr": (("INCR", COUNTER), "add", COUNTER, 1),
         }[kind]
         return Piped(words, self.invoke(f, key, argument))
 
-    def _answered(self, operation: Operation, answer: Any) -> None:
+    def answered(self, operation: Operation, answer: Any) -> None:
+        """Keep what came of ``operation``."""
         reads = operation.f in ("read", "get")
         if isinstance(answer, QuorateError):
             if reads or not isinstance(answer, Maybe):

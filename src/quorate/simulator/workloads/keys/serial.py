@@ -7,7 +7,8 @@ last change.  So the only order that can be right is known, and all that has to 
 * Each transaction finds of each key what the one before it has left, unless that has ended by log
   time or there is a transaction of unknown outcome that may have come between; and leaves what its
   own operations make of it.
-* A look, which has no place in the log, fits between two transactions.
+* A look, which has no place in the log, fits between two transactions; if it says of which
+  revision it is, each key is what the last transaction up to there has left, in the same manner.
 
 That is exact for transactions whose outcome is known: an order in which every read finds the last
 write, and which real time agrees with, is a strict serialization.  Where outcomes are unknown a
@@ -15,6 +16,7 @@ violation may be missed, and none is invented.  No end of a key is forgotten or 
 since ends are part of what is read.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -24,6 +26,7 @@ from quorate.linearizability.history import Outcome
 from quorate.simulator.workloads.keys.record import (
     ACCOUNTS,
     GUARDED,
+    TRANSACTED,
     Change,
     Look,
     Tx,
@@ -49,6 +52,7 @@ def judge_transactions(txs: Sequence[Tx], looks: Sequence[Look], changes: Sequen
         _judge_key(key, known, [tx for tx in unknown if key in tx.touches])
     bounds = _judge_real_time(known, looks)
     _judge_looks(known, looks, bounds)
+    _judge_places(known, unknown, looks)
     _judge_untouched(known, changes)
     _judge_fence(known)
 
@@ -186,6 +190,41 @@ def _judge_looks(known: Sequence[Tx], looks: Sequence[Look], bounds: Mapping[int
                 not found.at_ms or found.at_ms > behind.time_ms,
                 f"Ends: {look.client} saw {key!r} at {look.invoked:.1f} ms, at log time"
                 f" {behind.time_ms} or later, after its end {found.at_ms}",
+            )
+
+
+def _judge_places(known: Sequence[Tx], unknown: Sequence[Tx], looks: Sequence[Look]) -> None:
+    """What a look of a known revision must have found."""
+    revisions = [tx.revision for tx in known]
+    last_of: dict[bytes, list[Tx]] = {}
+    for tx in known:
+        for key in tx.keys:
+            last_of.setdefault(key, []).append(tx)
+    for look in looks:
+        if look.time_ms:
+            place = bisect_right(revisions, look.revision)
+            for tx in known[max(0, place - 1) : place + 1]:
+                is_before = tx.revision <= look.revision
+                check(
+                    tx.time_ms <= look.time_ms if is_before else look.time_ms <= tx.time_ms,
+                    f"Log time: {look.client} was told that at revision {look.revision} it is"
+                    f" {look.time_ms}, and {tx}, at {tx.revision}, is at {tx.time_ms}",
+                )
+        for key, found in look.versions.items() if look.revision else ():
+            those = last_of.get(key, [])
+            number = bisect_right(those, look.revision, key=lambda tx: tx.revision)
+            last = those[number - 1] if number else None
+            left = last.after[key] if last is not None else None
+            is_over = left is not None and 0 < left.at_ms <= (look.time_ms or left.at_ms)
+            if found == left or (found is None and is_over) or key not in TRANSACTED:
+                continue
+            as_tx = Tx(look.client, "look", (key,), look.invoked, returned=look.returned)
+            as_tx.revision = look.revision + 1
+            others = [tx for tx in unknown if key in tx.touches]
+            check(
+                _may_explain(found, left, last, as_tx, others),
+                f"Look: {look.client} saw {found} of {key!r} at revision {look.revision}, and"
+                f" {last} had left {left}",
             )
 
 

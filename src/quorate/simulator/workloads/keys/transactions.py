@@ -141,7 +141,7 @@ class TransactionPlayer(Player):
         values = (value,) if kind in ("set", "keep") else ()
         tx = await self.transact(kind, (key,), [of_kind[kind]], touches=(key,), values=values)
         if tx.held:
-            tx.expected = {key: _ended(kind, tx, key, value, ttl_ms)}
+            tx.expected = {key: ended(kind, tx, key, value, ttl_ms)}
 
     # A lock, and a key that is written under it.
 
@@ -195,11 +195,14 @@ class TransactionPlayer(Player):
             self._token = 0
 
 
-def _ended(kind: str, tx: Tx, key: bytes, value: bytes, ttl_ms: int) -> Version | None:
+def ended(kind: str, tx: Tx, key: bytes, value: bytes, ttl_ms: int) -> Version | None:
+    """What a change of this kind leaves of what ``tx`` found."""
     before = tx.before[key]
     match kind:
         case "set":
             return Version(value, tx.revision, tx.time_ms + ttl_ms)
+        case "plain":
+            return Version(value, tx.revision, 0)
         case "keep":
             return Version(value, tx.revision, before.at_ms if before is not None else 0)
         case "delete":

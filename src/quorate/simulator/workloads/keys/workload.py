@@ -17,13 +17,23 @@ from quorate.simulator.cluster import ClientWork
 from quorate.simulator.workloads.groups import CALM_MS, PROGRESS_MS, GroupWorkload
 from quorate.simulator.workloads.keys.cluster import KvCluster
 from quorate.simulator.workloads.keys.counting import judge_counter
-from quorate.simulator.workloads.keys.plain import PlainPlayer
+from quorate.simulator.workloads.keys.local_reads import LocalPlayer, judge_glances
 from quorate.simulator.workloads.keys.player import WAYS, Player, add_page
-from quorate.simulator.workloads.keys.record import COUNTER, ENDING, KEYS, Look, Seen, now_ms
-from quorate.simulator.workloads.keys.resp_clients import WATCHED, RespPlayer, judge_resp
+from quorate.simulator.workloads.keys.record import (
+    COUNTER,
+    ENDING,
+    KEYS,
+    TRANSACTED,
+    Look,
+    Seen,
+    now_ms,
+)
+from quorate.simulator.workloads.keys.resp_clients import WATCHED, judge_resp
+from quorate.simulator.workloads.keys.resp_keys import RespKeysPlayer
 from quorate.simulator.workloads.keys.serial import judge_transactions
 from quorate.simulator.workloads.keys.told import judge_by, judge_watches
 from quorate.simulator.workloads.keys.transactions import TransactionPlayer
+from quorate.simulator.workloads.keys.viewing import ViewPlayer
 from quorate.simulator.workloads.keys.watching import Watcher, note
 from quorate.simulator.workloads.register_clients import MAX_STEPS, NOT_JUDGED
 
@@ -46,10 +56,14 @@ SHARES = {
     "poke": 2,
     "pay": 2,
     "hold": 2,
+    "fade": 3,
+    "walk": 1,
+    "glance": 2,
+    "view": 1,
 }
 """What a client does."""
 OPERATIONS = (*SHARES, *WAYS)
-CHANGES = ("write", "append", "add", "touch", "end", "lock", "pipeline", "pay")
+CHANGES = ("write", "append", "add", "touch", "end", "lock", "pipeline", "pay", "fade")
 NEEDED = (CHANGES, WAYS)
 TTL_MS = 300
 GONE_MS = 4_000
@@ -57,7 +71,7 @@ GONE_MS = 4_000
 PAUSE_MS = 50.0
 
 
-class KeysPlayer(PlainPlayer, TransactionPlayer, RespPlayer):
+class KeysPlayer(RespKeysPlayer, LocalPlayer, TransactionPlayer, ViewPlayer):
     """One client."""
 
 
@@ -143,7 +157,9 @@ class KeysWorkload(GroupWorkload):
         invoked = now_ms()
         page = await client.query(Range(b"", None, 10_000), timeout_ms=PROGRESS_MS)
         check(page.more is None, "all keys do not fit a page: mend this workload")
-        self.seen.final = Look("reader", invoked, now_ms(), {}, page.revision)
+        self.seen.final = Look(
+            "reader", invoked, now_ms(), dict.fromkeys(TRANSACTED), page.revision
+        )
         add_page(self.seen.final, page)
         for model, keys in KEYS.items():
             for key in keys:
@@ -194,6 +210,7 @@ class KeysWorkload(GroupWorkload):
         additions = [operation for operation in seen.operations if operation.key == COUNTER]
         judge_counter(additions, int(counted.value) if counted is not None else 0)
         judge_resp(seen)
+        judge_glances(seen.glances, seen.txs)
         judge_transactions(seen.txs, [*seen.looks, final], seen.changes)
         for scan in seen.scans:
             for key in scan.there:
