@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from local_nodes import is_running
 
 import quorate
@@ -153,6 +154,31 @@ def test_a_lock_and_a_watch_are_kept_while_their_leader_is_killed(
             assert done.held and done.replies == [number]
     listener.join(20)
     assert told == list(range(1, 201))
+    q.start(leader)
+
+
+def test_a_client_of_redis_goes_on_while_the_leader_is_killed(q: BlockingLocalQuorate) -> None:
+    q.kv.put("counted", "0")
+    leader = _leader(q)
+    other = next(name for name in q.names if name != leader)
+    port = int(q._local._cluster.nodes[other].addresses["resp"].rpartition(":")[2])
+    done = unknown = refused = 0
+    stop_s = time.monotonic() + 30
+    with redis.Redis(port=port, retry=None, socket_timeout=15) as client:
+        with client.lock("held", timeout=60):
+            token = client.execute_command("QUORATE.FENCE", "held")
+            while done < 200 and time.monotonic() < stop_s:
+                if done == 100 and q.pids(leader):
+                    q.kill(leader)
+                try:
+                    client.incr("counted")
+                    done += 1
+                except redis.ResponseError as error:
+                    unknown += str(error).startswith("MAYBE")
+                    refused += str(error).startswith("UNAVAILABLE")
+            assert client.execute_command("QUORATE.FENCE", "held") == token
+        counted = int(client.get("counted"))
+    assert done == 200 and done <= counted <= done + unknown, (done, counted, unknown, refused)
     q.start(leader)
 
 

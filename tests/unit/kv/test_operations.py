@@ -179,6 +179,9 @@ def test_numbers_are_added_within_64_bits_and_keep_the_end() -> None:
         ("LT", 0, 5, 1),
         ("LT", 9, 5, 1),
         ("LT", 9, 10, 0),
+        ("XX LT", 0, 5, 0),
+        ("XX LT", 9, 5, 1),
+        ("XX LT", 9, 10, 0),
     ],
 )
 def test_expire_holds_its_condition(only: str, has: int, at_ms: int, gives: int) -> None:

@@ -45,7 +45,9 @@ from quorate.gateways.resp.sizes import (
     large_values,
     plain_bytes,
     replace_values,
+    too_many_bytes,
 )
+from quorate.gateways.resp.transaction import is_queued
 from quorate.kv.core.commands import AnyOperation, Put
 from quorate.runtime.ports import Timer
 
@@ -59,7 +61,6 @@ WRITE_BYTES = 256 << 10
 STALL_MS = 30_000.0
 NO_PASSWORD_YET = b"-NOAUTH Authentication required.\r\n"
 _OPEN_COMMANDS = ("auth", "hello", "quit", "reset")
-_UNQUEUED = ("exec", "discard", "multi", "watch", "quit", "reset")
 _FOREIGN = (b"POST", b"HOST:")
 """A browser that was made to speak to us; Redis ends such a connection, too."""
 
@@ -167,11 +168,7 @@ class RespConnection(Client):
         plain = sum(map(plain_bytes, operations))
         large = sum(len(value) for each in operations for value in large_values(each))
         if plain > MAX_PLAIN_BYTES:
-            self.done(
-                encoder.error(
-                    f"ERR a command has {MAX_PLAIN_BYTES} bytes at most beside its large values"
-                )
-            )
+            self.done(encoder.error(f"ERR {too_many_bytes(operations)}"))
         elif plain + large <= MAX_PLAIN_BYTES:
             then()
         else:
@@ -325,7 +322,7 @@ class RespConnection(Client):
         if not self.is_known and _name(first) not in _OPEN_COMMANDS:
             self._at += 1
             self._write(NO_PASSWORD_YET)
-        elif is_open and _name(first) not in _UNQUEUED:
+        elif is_open and is_queued(find(first[0]), first):
             self._queue(limit)
         else:
             self._batch(limit)
@@ -334,9 +331,10 @@ class RespConnection(Client):
         """Commands behind MULTI."""
         answers = []
         for args in self._commands[self._at : self._at + limit]:
-            if _name(args) in _UNQUEUED or self.transaction is None:
+            entry = find(args[0])
+            if self.transaction is None or not is_queued(entry, args):
                 break
-            answers.append(self.transaction.queue(self, find(args[0]), args))
+            answers.append(self.transaction.queue(self, entry, args))
         self._at += len(answers)
         self.gateway.commands += len(answers)
         self._write(b"".join(answers))

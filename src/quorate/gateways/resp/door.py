@@ -6,6 +6,7 @@ Off loopback it speaks mutual TLS or does not open, like every door (``runtime/r
 import asyncio
 import resource
 import socket
+from dataclasses import replace
 from typing import cast
 
 from quorate.base.ids import Address
@@ -58,18 +59,21 @@ async def start_resp(
     settings: RespSettings,
 ) -> RespDoor:
     """Open the door at ``address``; raises ``BadConfiguration`` if that cannot be."""
-    allow_files(settings.max_clients + SPARE_FILES)
-    door = RespDoor(Gateway(world, service, settings))
+    door = RespDoor(Gateway(world, service, within_files(settings)))
     await door.open(address, tls)
     return door
 
 
-def allow_files(count: int) -> None:
-    """Let this process have so many open files, or as many as it may."""
+def within_files(settings: RespSettings) -> RespSettings:
+    """Let this process have a file for each client and some to spare, and where it may not have so
+    many, take fewer clients: who cannot open a file for its log is lost, and all clients with it.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    wanted = settings.max_clients + SPARE_FILES
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return replace(settings, max_clients=max(1, allowed - SPARE_FILES))
 
 
 class _Socket(asyncio.Protocol):

@@ -9,6 +9,7 @@ from typing import Any
 
 from quorate.kv.core.commands import (
     MAX_INLINE_BYTES,
+    MAX_KEY_BYTES,
     AnyOperation,
     Append,
     Get,
@@ -47,6 +48,21 @@ def plain_bytes(operation: AnyOperation) -> int:
                 parts: Sequence[bytes] = part if isinstance(part, tuple) else (part,)
                 size += sum(map(len, parts)) + PART_BYTES * len(parts) + 1
     return size - sum(map(len, large_values(operation)))
+
+
+def too_many_bytes(operations: Sequence[AnyOperation]) -> str:
+    """Why ``operations`` have more than ``MAX_PLAIN_BYTES`` beside their large values."""
+    longest = max(len(key) for each in operations for key in _keys(each))
+    if longest > MAX_KEY_BYTES:
+        return f"a key of {longest} bytes; {MAX_KEY_BYTES} at most"
+    return f"a command has {MAX_PLAIN_BYTES} bytes at most beside its large values"
+
+
+def _keys(operation: AnyOperation) -> list[bytes]:
+    if isinstance(operation, PutMany):
+        return [key for key, _ in operation.pairs]
+    names = [name for name in ("key", "target") if name in operation.__struct_fields__]
+    return [getattr(operation, name) for name in names] + list(getattr(operation, "keys", []))
 
 
 def large_values(operation: AnyOperation) -> list[bytes]:

@@ -5,7 +5,8 @@ Rules:
   watched key the condition that nothing has happened to it since then (``Untouched``: a key that
   was made and deleted again was touched), and all queued commands, reads included.
 * If a WATCH failed, or a command could not be queued, EXEC does nothing: it must not go on without
-  what the client relies on.
+  what the client relies on.  As in Redis, what has too few or too many arguments cannot be queued,
+  and what has wrong ones is an error among EXEC's answers.
 * A queue is bounded: ``MAX_QUEUED`` commands, what one entry of the log can hold, and
   ``MAX_LARGE_BYTES`` of values that are sent ahead of it.  What does not fit is refused where it is
   queued, and the queue let go.
@@ -20,6 +21,7 @@ from quorate.gateways.resp.commands.entry import (
     Asked,
     CommandError,
     Entry,
+    NotHere,
     answered,
     wrong_arity,
 )
@@ -30,6 +32,8 @@ from quorate.kv.core.commands import Transact, Transacted, Untouched
 if TYPE_CHECKING:
     from quorate.gateways.resp.connection import RespConnection
 
+_AT_ONCE = ("exec", "discard", "multi", "watch", "quit", "reset")
+"""Done behind MULTI, too, and not queued."""
 MAX_QUEUED = 10_000
 MAX_LARGE_BYTES = 32 << 20
 MAX_WATCHED = 1_000
@@ -94,18 +98,30 @@ def _slot(connection: "RespConnection", entry: Entry | None, args: Args) -> byte
     """What is queued; raises ``CommandError``."""
     if entry is None:
         raise CommandError(_text(unknown(args)))
-    if not entry.least <= len(args) <= entry.most:
+    if not entry.takes(args):
         raise CommandError(_text(wrong_arity(entry.name)))
     if entry.parse is not None:
-        return entry.parse(args)
+        try:
+            return entry.parse(args)
+        except NotHere:
+            raise
+        except CommandError as error:
+            return encoder.error(str(error))
     if entry.answer is not None:
         return answered(entry.answer, connection, args)
+    if entry.name == "unwatch":
+        return encoder.OK  # EXEC's conditions are those of before
     raise CommandError("ERR Command not allowed inside a transaction")
 
 
 def _text(answer: bytes) -> str:
     """Of an error that is written already."""
     return answer[1:-2].decode("utf-8", "replace")
+
+
+def is_queued(entry: Entry | None, args: Args) -> bool:
+    """Whether a command behind MULTI waits for EXEC; one that cannot be done breaks the queue."""
+    return entry is None or entry.name not in _AT_ONCE or not entry.takes(args)
 
 
 # The commands.

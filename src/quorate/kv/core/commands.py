@@ -142,7 +142,7 @@ class Expire(Operation, tag=9):
     the condition does not hold.  An end that has passed deletes the key.
 
     ``only``: ``NX`` only if it has none, ``XX`` only if it has one, ``GT`` only if later, ``LT``
-    only if earlier than the one it has; none is later than any.
+    only if earlier than the one it has; none is later than any.  ``XX LT``: both.
     """
 
     key: bytes

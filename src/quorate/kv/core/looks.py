@@ -94,11 +94,14 @@ LOOKS: dict[type[Any], Callable[[State, Any], Any]] = {
 
 
 def part(value: bytes, start: int, end: int) -> bytes:
-    """Both ends included; negative ones count from the end of the value."""
+    """Both ends included; negative ones count from the end of the value, and one that is before its
+    beginning is its first byte, as Redis has it, unless ``start`` is behind ``end`` already."""
+    if start < 0 and end < start:
+        return b""
     length = len(value)
     start = max(0, start + length if start < 0 else start)
-    end = end + length if end < 0 else end
-    return value[start : end + 1] if end >= start else b""
+    end = max(0, end + length if end < 0 else end)
+    return value[start : end + 1]
 
 
 def page(state: State, query: Range) -> Page:

@@ -132,6 +132,7 @@ def expire(state: State, it: Expire) -> int:
         "XX": bool(has),
         "GT": bool(has) and at_ms > has,
         "LT": not has or at_ms < has,
+        "XX LT": bool(has) and at_ms < has,
     }
     if it.only not in allowed:
         raise BadInput("Unsupported option for the end of a key")

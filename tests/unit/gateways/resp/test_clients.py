@@ -1,9 +1,11 @@
 """Clients as they are: redis-py, redis-cli, redis-benchmark and ioredis against a real door."""
 
 import asyncio
+import resource
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,16 @@ from resp_store import Bench, LocalService, open_door
 from quorate.base.errors import BadConfiguration, Maybe
 from quorate.base.ids import Address
 from quorate.gateways.resp.commands import scripts
-from quorate.gateways.resp.door import RespDoor
+from quorate.gateways.resp.door import SPARE_FILES, RespDoor, within_files
 from quorate.gateways.resp.gateway import RespSettings
 
 DEADLINE_S = 20
+CRLF = b"\r\n"
+
+
+def memory_bytes() -> int:
+    """Of this process, as the machine counts it."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +254,58 @@ def test_one_client_too_many_is_told_so() -> None:
         second.sendall(b"INFO clients\r\n")
         assert b"maxclients:2" in second.recv(1000)
         second.close()
+
+
+IDLE = 10_000
+IDLE_BYTES = 3_500
+"""Of the node's memory for one connection that is idle."""
+OPEN_IDLE = """
+import resource, socket, sys
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+port, count = map(int, sys.argv[1:])
+idle = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(count)]
+print("open", flush=True)
+sys.stdin.readline()
+idle[count // 2].sendall(b"GET n\\r\\n")
+print(idle[count // 2].recv(100))
+"""
+
+
+def test_ten_thousand_idle_connections_take_bounded_memory_and_harm_nobody() -> None:
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < IDLE + 2 * SPARE_FILES:
+        pytest.skip(f"a process may not have {IDLE} open files here")
+    words = [sys.executable, "-c", OPEN_IDLE]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with open_door() as (port, _), redis.Redis(port=port) as client:
+        client.set("a", "x" * 100)
+        before = memory_bytes()
+        with subprocess.Popen([*words, str(port), str(IDLE)], **pipes) as others:
+            assert others.stdout is not None and others.stdin is not None
+            assert others.stdout.readline() == "open\n"
+            while client.info("clients")["connected_clients"] < IDLE + 1:
+                assert others.poll() is None
+            each_bytes = (memory_bytes() - before) / IDLE
+            assert each_bytes < IDLE_BYTES, each_bytes
+            assert client.get("a") == b"x" * 100 and client.incr("n") == 1
+            others.stdin.write("\n")
+            others.stdin.flush()
+            assert others.stdout.readline() == f"{b'$1' + CRLF + b'1' + CRLF}\n"
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "clients"),
+    [(512, 4096, 3584), (512, 100_000, 20_000), (600, 600, 88), (50_000, 60_000, 20_000)],
+)
+def test_clients_leave_some_of_the_files_that_the_process_may_open(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, clients: int
+) -> None:
+    set_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limits: set_to.append(limits))
+    assert within_files(RespSettings(max_clients=20_000)).max_clients == clients
+    wanted = min(hard, 20_000 + SPARE_FILES)
+    assert set_to == ([(wanted, hard)] if soft < wanted else [])
 
 
 def test_a_client_that_reads_nothing_does_not_make_the_node_grow(

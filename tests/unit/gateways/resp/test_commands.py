@@ -79,6 +79,9 @@ def wire() -> Wire:
         ("SETRANGE s -1 E", b"-ERR offset is out of range\r\n"),
         ("SETRANGE a 8388608 E", TOO_LONG),
         ("GETRANGE s 1 -2", bulk(b"ell")),
+        ("GETRANGE s 0 -9", bulk(b"h")),
+        ("GETRANGE s -9 -9", bulk(b"h")),
+        ("GETRANGE s -8 -9", bulk(b"")),
         ("SUBSTR s 0 0", bulk(b"h")),
         ("GETRANGE s x 1", NOT_AN_INTEGER),
         ("INCR n", number(11)),
@@ -138,6 +141,9 @@ def test_strings(wire: Wire, line: str, answer: bytes) -> None:
         ("EXPIRE t 10 GT", number(0)),
         ("EXPIRE t 1000 XX GT", number(1)),
         ("EXPIRE t 10 LT", number(1)),
+        ("EXPIRE t 10 XX LT", number(1)),
+        ("EXPIRE t 1000 LT XX", number(0)),
+        ("EXPIRE s 10 XX LT", number(0)),
         ("EXPIRE s 10 GT", number(0)),
         ("EXPIRE s 10 LT", number(1)),
         ("EXPIRE s 10 FOO", b"-ERR Unsupported option foo\r\n"),
@@ -216,7 +222,7 @@ def test_keys(wire: Wire, line: str, answer: bytes) -> None:
         ("CONFIG RESETSTAT", OK),
         ("COMMAND GETKEYS MSET a 1 b 2", b"*2\r\n" + bulk(b"a") + bulk(b"b")),
         ("COMMAND GETKEYS PING", b"-ERR The command has no key arguments\r\n"),
-        ("COMMAND INFO nope", b"*1\r\n*-1\r\n"),
+        ("COMMAND INFO nope", b"*1\r\n$-1\r\n"),
         ("COMMAND FOO", b"-ERR unknown subcommand 'FOO'. Try COMMAND HELP.\r\n"),
         ("TIME", b"*2\r\n$10\r\n1700000000\r\n$1\r\n0\r\n"),
         ("WAIT 1 100", number(1)),
@@ -283,6 +289,14 @@ def test_a_key_ends_by_log_time_and_is_shown_by_the_later_clock(wire: Wire) -> N
     clock.wall_ms = lambda: 1_700_000_200_000
     assert wire.do("PTTL", "t") == number(0)
     assert wire.do("GET", "t") == bulk(b"soon")
+
+
+@pytest.mark.parametrize("end", ["EXAT 1", "PXAT 1", "PXAT 1700000000000"])
+def test_a_value_whose_end_has_passed_is_set_and_gone(wire: Wire, end: str) -> None:
+    assert wire.send(f"SET new x {end}\r\nEXISTS new\r\n".encode()) == OK + number(0)
+    assert wire.send(f"SET s x {end} GET\r\nGET s\r\n".encode()) == bulk(b"hello") + NIL
+    assert wire.send(f"SET t x {end} NX\r\nSET none x {end} XX\r\n".encode()) == NIL + NIL
+    assert wire.send(f"SET t x {end} XX\r\nTTL t\r\n".encode()) == OK + number(-2)
 
 
 def test_a_scan_gives_each_key_that_is_there_all_the_while_once(wire: Wire) -> None:

@@ -111,8 +111,8 @@ def config(connection: "RespConnection", args: Args) -> bytes:
             gateway = connection.gateway
             gateway.accepted = gateway.refused = gateway.commands = 0
             return encoder.OK
-        case b"GET", _:
-            return wrong_arity("config|get")
+        case ((b"GET" | b"RESETSTAT") as which, _):
+            return wrong_arity(f"config|{which.decode().lower()}")
         case ((b"SET" | b"REWRITE"), _):
             return encoder.error(
                 f"ERR quorate does not have CONFIG {args[1].decode().upper()}: change the node's "
@@ -159,7 +159,7 @@ def command(connection: "RespConnection", args: Args) -> bytes:
             chosen = list(map(find, args[2:])) if len(args) > 2 else list(ENTRIES.values())
             return encoder.array(
                 [
-                    encoder.nil_array(protocol) if entry is None else _facts(entry, protocol)
+                    encoder.nil(protocol) if entry is None else _facts(entry, protocol)
                     for entry in chosen
                 ]
             )
@@ -202,9 +202,11 @@ def _facts(entry: Entry, protocol: int) -> bytes:
 def _get_keys(entry: Entry | None, args: Args, protocol: int) -> bytes:
     if entry is None:
         raise CommandError("ERR Invalid command specified")
-    if not entry.least <= len(args) <= entry.most:
+    if not entry.takes(args):
         raise CommandError("ERR Invalid number of arguments specified for command")
     first, last, step = entry.keys
+    if entry.group == "scripting" and len(args) > 2 and 0 < number(args[2]) <= len(args) - 3:
+        return shown(list(args[3 : 3 + number(args[2])]), protocol)
     if not first:
         raise CommandError("ERR The command has no key arguments")
     stop = last + 1 if last > 0 else len(args) + last + 1
@@ -222,7 +224,11 @@ def time(connection: "RespConnection", args: Args) -> bytes:
 def wait(connection: "RespConnection", args: Args) -> bytes:
     """What was answered before is on the disks of a majority: so many others than one."""
     number(args[1])
-    if number(args[2]) < 0:
+    try:
+        is_negative = number(args[2]) < 0
+    except CommandError:
+        raise CommandError("ERR timeout is not an integer or out of range") from None
+    if is_negative:
         raise CommandError("ERR timeout is negative")
     voters = len(connection.gateway.service.group.configuration.voters)
     return encoder.integer(voters // 2)

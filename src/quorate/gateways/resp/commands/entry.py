@@ -34,6 +34,10 @@ class CommandError(Exception):
     """A command cannot be done; its text is the reply, code included."""
 
 
+class NotHere(CommandError):
+    """What is asked for is not there, so that a transaction with it must not go on."""
+
+
 SYNTAX = "ERR syntax error"
 NOT_AN_INTEGER = "ERR value is not an integer or out of range"
 NO_SUCH_KEY = "ERR no such key"
@@ -62,6 +66,10 @@ class Entry:
     """What it is to the store: ``ASKS``, and maybe ``CHANGES`` and ``GIVES``."""
     least: int = 0
     most: int = 0
+
+    def takes(self, args: Args) -> bool:
+        """Whether so many arguments."""
+        return self.least <= len(args) <= self.most
 
     @staticmethod
     def make(

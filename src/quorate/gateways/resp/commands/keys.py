@@ -10,6 +10,7 @@ from quorate.gateways.resp.commands.entry import (
     Asked,
     CommandError,
     Entry,
+    NotHere,
     Show,
     count,
     number,
@@ -146,13 +147,14 @@ def _expire(args: Args, unit_ms: int, *, is_moment: bool) -> Asked:
         raise CommandError("ERR NX and XX, GT or LT options at the same time are not compatible")
     if b"GT" in words and b"LT" in words:
         raise CommandError("ERR GT and LT options at the same time are not compatible")
-    if b"XX" in words and b"LT" in words:
-        raise CommandError("ERR quorate does not have XX together with LT")
     end_ms = number(args[2]) * unit_ms
     if abs(end_ms) >= MAX_TIME_MS:
         name = args[0].decode("utf-8", "replace").lower()
         raise CommandError(f"ERR invalid expire time in '{name}' command")
-    only = next((word.decode() for word in words if word != b"XX"), "XX" if words else "")
+    if b"XX" in words and b"LT" in words:
+        only = "XX LT"
+    else:  # XX says nothing beside GT: no end is later than any
+        only = next((word.decode() for word in words if word != b"XX"), "XX" if words else "")
     if is_moment:
         return Expire(args[1], at_ms=end_ms, only=only), count
     return Expire(args[1], ttl_ms=end_ms, only=only), count
@@ -203,6 +205,8 @@ def object_(args: Args) -> Asked:
         case (b"ENCODING" | b"REFCOUNT") as which, _:
             name = f"object|{which.decode().lower()}"
             raise CommandError(f"ERR wrong number of arguments for '{name}' command")
+        case (b"FREQ" | b"IDLETIME") as which, _:
+            raise NotHere(f"ERR quorate does not have OBJECT {which.decode()} yet")
         case _:
             word = args[1][:64].decode("utf-8", "replace")
             raise CommandError(f"ERR unknown subcommand '{word}'. Try OBJECT HELP.")

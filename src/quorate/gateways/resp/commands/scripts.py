@@ -12,6 +12,7 @@ from quorate.gateways.resp.commands.entry import (
     Asked,
     CommandError,
     Entry,
+    NotHere,
     count,
     number,
     wrong_arity,
@@ -39,15 +40,12 @@ def sha_of(script: bytes) -> str:
 def eval_(args: Args) -> Asked:
     sha = sha_of(args[1])
     if sha not in _ARGUMENTS:
-        raise CommandError(REFUSED)
+        raise NotHere(REFUSED)
     return _run(sha, args)
 
 
 def evalsha(args: Args) -> Asked:
-    sha = args[1].decode("latin-1").lower()
-    if sha not in _ARGUMENTS:
-        raise CommandError("NOSCRIPT No matching script. Please use EVAL.")
-    return _run(sha, args)
+    return _run(args[1].decode("latin-1").lower(), args)
 
 
 def _run(sha: str, args: Args) -> Asked:
@@ -56,6 +54,8 @@ def _run(sha: str, args: Args) -> Asked:
         raise CommandError("ERR Number of keys can't be negative")
     if keys > len(args) - 3:
         raise CommandError("ERR Number of keys can't be greater than number of args")
+    if sha not in _ARGUMENTS:
+        raise CommandError("NOSCRIPT No matching script. Please use EVAL.")
     if keys != 1 or len(args) != 4 + _ARGUMENTS[sha]:
         raise CommandError("ERR this script of redis-py's Lock takes other keys and arguments")
     key, token = args[3], args[4]
@@ -82,7 +82,9 @@ def script(connection: "RespConnection", args: Args) -> bytes:
         case b"EXISTS", there if there >= 3:
             known = [sha.decode("latin-1").lower() in _ARGUMENTS for sha in args[2:]]
             return encoder.array([encoder.integer(is_known) for is_known in known])
-        case b"FLUSH", _:
+        case b"FLUSH", there:
+            if there > 3 or (there == 3 and args[2].upper() not in (b"ASYNC", b"SYNC")):
+                return encoder.error("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
             return encoder.OK
         case (b"LOAD" | b"EXISTS") as which, _:
             return wrong_arity(f"script|{which.decode().lower()}")

@@ -30,6 +30,8 @@ HELLO_FIRST = (
 )
 BAD_NAME = "ERR Client names cannot contain spaces, newlines or special characters."
 MAX_NAME_BYTES = 256
+_MISSING = (b"KILL", b"PAUSE", b"UNPAUSE", b"UNBLOCK", b"TRACKING", b"TRACKINGINFO", b"CACHING")
+_TYPES = (b"normal", b"master", b"replica", b"slave", b"pubsub")
 
 
 def ping(connection: "RespConnection", args: Args) -> bytes:
@@ -81,9 +83,13 @@ def hello(connection: "RespConnection", args: Args) -> None:
 def _hello(connection: "RespConnection", args: Args) -> bytes:
     protocol = connection.protocol
     if len(args) > 1:
-        if args[1] not in (b"2", b"3"):
+        try:
+            protocol = number(args[1])
+        except CommandError:
+            told = "ERR Protocol version is not an integer or out of range"
+            raise CommandError(told) from None
+        if protocol not in (2, 3):
             raise CommandError("NOPROTO unsupported protocol version")
-        protocol = int(args[1])
     name = None
     rest = list(args[2:])
     while rest:
@@ -170,10 +176,10 @@ def _client(connection: "RespConnection", args: Args) -> bytes:
             return encoder.OK
         case [b"GETREDIR"]:
             return encoder.integer(-1)
-        case [b"SETNAME" | b"SETINFO" | b"ID" | b"INFO" | b"GETNAME", *_]:
+        case [b"SETNAME" | b"SETINFO" | b"ID" | b"INFO" | b"GETNAME" | b"REPLY", *_]:
             return wrong_arity(f"client|{args[1].decode().lower()}")
-        case [b"KILL" | b"PAUSE" | b"UNPAUSE" | b"UNBLOCK" | b"TRACKING" | b"CACHING", *_]:
-            return encoder.error(f"ERR quorate does not have CLIENT {args[1].decode().upper()} yet")
+        case [word, *_] if word in _MISSING:
+            return encoder.error(f"ERR quorate does not have CLIENT {word.decode()} yet")
         case [b"NO-EVICT" | b"NO-TOUCH", *_]:
             return encoder.error(SYNTAX)
         case _:
@@ -186,11 +192,15 @@ def _list(connection: "RespConnection", filters: list[bytes]) -> bytes:
     match filters:
         case []:
             chosen = list(found.values())
-        case [word, _] if word.upper() == b"TYPE":
-            chosen = list(found.values()) if filters[1].lower() == b"normal" else []
+        case [word, kind] if word.upper() == b"TYPE":
+            if kind.lower() not in _TYPES:
+                told = kind[:64].decode("utf-8", "replace")
+                raise CommandError(f"ERR Unknown client type '{told}'")
+            chosen = list(found.values()) if kind.lower() == b"normal" else []
         case [word, *numbers] if word.upper() == b"ID" and numbers:
-            wanted = [number(text) for text in numbers]
-            chosen = [found[each] for each in wanted if each in found]
+            if not all(text.isdigit() and len(text) < 20 for text in numbers):
+                raise CommandError("ERR Invalid client ID")
+            chosen = [found[int(text)] for text in numbers if int(text) in found]
         case _:
             raise CommandError(SYNTAX)
     text = "".join(f"{other.description()}\n" for other in chosen)
