@@ -52,7 +52,7 @@ from quorate.runtime.real.world import run
 
 COMMAND_BYTES = 200_000
 LOADERS = 8
-AGAIN, GETS = 50_000, 20_000
+AGAIN, GETS = 20_000, 20_000
 """Keys."""
 PROBE_S = 0.02
 PING_S = 0.01
