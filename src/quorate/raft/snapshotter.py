@@ -116,10 +116,7 @@ class Snapshotter:
         usual = self._replica.limits.snapshot_log_bytes
         newest = self._replica.snapshot
         state_bytes = newest.bytes if newest is not None else 0
-        bound = max(usual, min(state_bytes, MAX_GROWTH * usual))
-        if self._busy or self._log_bytes < bound:
-            return
-        if self._held_bytes >= bound or self._log_bytes >= max(bound, state_bytes // STATE_SHARE):
+        if not self._busy and is_due(self._log_bytes, self._held_bytes, usual, state_bytes):
             self.take(index, time_ms)
 
     def take(self, index: int, time_ms: int) -> None:
@@ -228,6 +225,12 @@ class Snapshotter:
         self.figures.installing_ms += self._world.clock.monotonic_ms() - began_ms
         self._restored(snapshot)
         self._store.discard_before(self._group, snapshot.id.index)
+
+
+def is_due(log_bytes: int, held_bytes: int, usual: int, state_bytes: int) -> bool:
+    """Whether so much of a log, ``held_bytes`` of it in memory, is worth a snapshot."""
+    bound = max(usual, min(state_bytes, MAX_GROWTH * usual))
+    return held_bytes >= bound or log_bytes >= max(bound, state_bytes // STATE_SHARE)
 
 
 async def load(
