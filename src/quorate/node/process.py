@@ -34,6 +34,7 @@ from quorate.node.parent import die_with_parent, when_parent_ends
 from quorate.node.reports import PROCESSES_FILE, Ready, RunningProcess, failed, report
 from quorate.node.roles import ROLES, Gateway, Setting
 from quorate.runtime.ports import World
+from quorate.runtime.real.spill import Spill
 from quorate.runtime.real.trace import RealTrace
 from quorate.runtime.real.world import close_world, end_process, real_world, run
 
@@ -96,6 +97,7 @@ def _setting(world: World, config: NodeConfig, machine: NodeIdentity, role: str)
         life=life(config.role_addresses()[role], config.data_path),
         max_store_bytes=config.kv.bound_bytes,
         make_table=tables_of(config) if role == "raft" else None,
+        spill=Spill(config.disk_path(role)) if config.kv.store == "disk" else None,
         gateway=partial(_open_gateway, world, config),
         processes=lambda: _read_processes(config.data_path / PROCESSES_FILE),
     )

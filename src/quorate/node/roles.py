@@ -54,7 +54,7 @@ from quorate.raft.core.settings import Limits, Timing
 from quorate.raft.figures import RaftFigures
 from quorate.raft.node import Membership, RaftNode
 from quorate.raft.observer import Observer
-from quorate.raft.wal import SEGMENT_BYTES
+from quorate.raft.wal import SEGMENT_BYTES, Spill
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.rpc.server import Call, Handler, NoticeHandler, RpcServer
@@ -99,6 +99,8 @@ class Setting:
     """The key/value store may take here; 0: no bound."""
     make_table: Callable[[], Table] | None = None
     """Where it keeps its keys; the default is in memory."""
+    spill: Spill | None = None
+    """Where the log's entries are kept; the default is in memory."""
     gateway: "Callable[[KvService], Awaitable[Gateway]] | None" = None
     """What opens the doors for other protocols."""
     loop_lag_ms: Histogram = field(default_factory=Histogram.of_durations)
@@ -181,6 +183,7 @@ async def start_raft(setting: Setting) -> Role:
         segment_bytes=setting.segment_bytes,
         observer=setting.observer,
         door=setting.doors[machine.name],
+        spill=setting.spill,
     )
     group = node.groups[NAMESPACE_GROUP]
     master = Master(world, group, namespace, lambda: names_of([group]))

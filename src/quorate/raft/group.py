@@ -33,7 +33,7 @@ from quorate.base.histogram import Histogram
 from quorate.base.ids import GROUP_NAMES, Address, GroupId, ReplicaId
 from quorate.base.machine import Meta
 from quorate.raft.core.configuration import Configuration
-from quorate.raft.core.entries import ENTRY_BYTES, Entry, EntryKind, Snapshot
+from quorate.raft.core.entries import ENTRY_BYTES, Entry, EntryKind, Snapshot, held_bytes
 from quorate.raft.core.events import ReadReady
 from quorate.raft.core.replica import Replica, Role
 from quorate.raft.digests import Comparison
@@ -421,11 +421,12 @@ class Group:
         if self.last_applied < replica.log.base.index:
             return  # a snapshot is being read back; ``_restored`` goes on from there
         now_ms = self._world.clock.monotonic_ms
-        budget, entry_bytes, end_ms = APPLY_A_TURN, 0, now_ms() + APPLY_TURN_MS
+        budget, size, held, end_ms = APPLY_A_TURN, 0, 0, now_ms() + APPLY_TURN_MS
         while self.last_applied < replica.commit_index and budget > 0 and now_ms() < end_ms:
             entry = replica.log.entry(self.last_applied + 1)
             budget -= 1 + self._apply_entry(entry)
-            entry_bytes += len(entry.data) + ENTRY_BYTES
+            size += len(entry.data) + ENTRY_BYTES
+            held += held_bytes(entry)
         if replica.commit_index > self.last_applied:
             self._later("apply", self._apply)
         self._reads.applied(self.last_applied)
@@ -435,7 +436,7 @@ class Group:
             self.is_leader = True
             self._announce(True)
         self._arm_tick()
-        self.snapshotter.applied(entry_bytes, self.last_applied, self.time_ms)
+        self.snapshotter.applied(size, held, self.last_applied, self.time_ms)
 
     def _apply_entry(self, entry: Entry) -> int:
         """Apply it and answer those who wait for it; the number of its commands."""

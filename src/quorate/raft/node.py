@@ -23,7 +23,7 @@ from quorate.raft.server import RaftServer
 from quorate.raft.sessions import SessionMachine
 from quorate.raft.snapshots import SnapshotStore
 from quorate.raft.snapshotter import load, start_of_log, start_of_term
-from quorate.raft.wal import SEGMENT_BYTES, Recovered, Wal
+from quorate.raft.wal import SEGMENT_BYTES, Recovered, Spill, Wal
 from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import World
 
@@ -68,16 +68,20 @@ class RaftNode:
         segment_bytes: int = SEGMENT_BYTES,
         observer: Observer | None = None,
         door: Address | None = None,
+        spill: Spill | None = None,
     ) -> "RaftNode":
         """``machines`` are empty; snapshots, and then the log as it is committed, fill them.
-        ``door`` is where others reach this process.
+        ``door`` is where others reach this process; ``spill`` keeps the log's entries elsewhere
+        than in memory.
 
         Raises ``BadConfiguration`` if the log is another node's or not there at all, and
         ``ReplicaDamaged`` if log or snapshots are: then no replica here may vote or
         acknowledge.
         """
         refuse_quarantined(world.disk, QUARANTINE_FILE)
-        wal, recovered = await Wal.open(world.disk, cluster, node, segment_bytes=segment_bytes)
+        wal, recovered = await Wal.open(
+            world.disk, cluster, node, segment_bytes=segment_bytes, spill=spill
+        )
         store = await SnapshotStore.open(world)
 
         def notify(address: Address, notice: RaftMessages) -> None:

@@ -46,7 +46,11 @@ FETCH_BYTES = 128 << 10
 COMPACT_ENTRIES = 4096
 """Cut, and freed, in one turn."""
 MAX_GROWTH = 8
-"""A large state is written less often: the log may grow to this many times its usual bound."""
+"""A large state is written less often: what the log holds in memory may grow to this many times its
+usual bound."""
+STATE_SHARE = 4
+"""And all of it, where the rest is not in memory, to this part of the state.  So of a store that is
+filled, all snapshots together are no more than five times what the last one is."""
 LOOK_AGAIN_MS = 4_000
 """At a file that somebody doubts; often enough for all who are offered it again."""
 INSTALL_AGAIN_MS = 5_000
@@ -89,8 +93,8 @@ class Snapshotter:
         self._store = store
         self._caller = caller
         self._restored = restored
-        self._log_bytes = 0
-        """Of the entries that were applied since the newest snapshot."""
+        self._log_bytes = self._held_bytes = 0
+        """Of the entries that were applied since the newest snapshot; of them, in memory."""
         newest = replica.snapshot
         self._applied = (newest.id.index, newest.time_ms) if newest is not None else (0, 0)
         """Index and log time of the state."""
@@ -103,14 +107,16 @@ class Snapshotter:
         """A snapshot is being written, or fetched."""
         return self._busy
 
-    def applied(self, entry_bytes: int, index: int, time_ms: int) -> None:
-        """Entries of so many bytes were applied, up to ``index``: is it time for a snapshot?"""
+    def applied(self, entry_bytes: int, held_bytes: int, index: int, time_ms: int) -> None:
+        """Entries of so many bytes, and so many of them in memory, were applied, up to ``index``:
+        is it time for a snapshot?"""
         self._applied = (index, time_ms)
         self._log_bytes += entry_bytes
+        self._held_bytes += held_bytes
         usual = self._replica.limits.snapshot_log_bytes
         newest = self._replica.snapshot
         state_bytes = newest.bytes if newest is not None else 0
-        if self._log_bytes >= max(usual, min(state_bytes, MAX_GROWTH * usual)) and not self._busy:
+        if not self._busy and is_due(self._log_bytes, self._held_bytes, usual, state_bytes):
             self.take(index, time_ms)
 
     def take(self, index: int, time_ms: int) -> None:
@@ -119,7 +125,7 @@ class Snapshotter:
         if term is None or self._busy:
             return
         self._busy = True
-        self._log_bytes = 0
+        self._log_bytes = self._held_bytes = 0
         id_ = SnapshotId(self._group, index, term, self._replica.replica)
         members = self._replica.configuration_at(index)
         stream = self._sessions.snapshot()
@@ -138,6 +144,7 @@ class Snapshotter:
                 self._world.trace.error(f"no snapshot of group {self._group}: {error.message}")
                 usual = self._replica.limits.snapshot_log_bytes
                 self._log_bytes += usual - usual // RETRY_SHARE
+                self._held_bytes += usual - usual // RETRY_SHARE
             finally:
                 self._busy = False
 
@@ -212,12 +219,18 @@ class Snapshotter:
             return  # the log has caught up meanwhile
         await load(self._world, self._sessions, self._store, snapshot)
         self._applied = (snapshot.id.index, snapshot.time_ms)
-        self._log_bytes = 0
+        self._log_bytes = self._held_bytes = 0
         self.figures.installed += 1
         self.figures.installed_bytes += snapshot.bytes
         self.figures.installing_ms += self._world.clock.monotonic_ms() - began_ms
         self._restored(snapshot)
         self._store.discard_before(self._group, snapshot.id.index)
+
+
+def is_due(log_bytes: int, held_bytes: int, usual: int, state_bytes: int) -> bool:
+    """Whether so much of a log, ``held_bytes`` of it in memory, is worth a snapshot."""
+    bound = max(usual, min(state_bytes, MAX_GROWTH * usual))
+    return held_bytes >= bound or log_bytes >= max(bound, state_bytes // STATE_SHARE)
 
 
 async def load(

@@ -21,6 +21,10 @@ ENTRY_BYTES = 32
 """What an entry takes besides its data, generously."""
 
 
+VIEW_BYTES = 256
+"""What the view of data takes that are not in memory (``wal.Spill``)."""
+
+
 class EntryKind(IntEnum):
     NOOP = 0
     """Appended by a new leader, so that it can commit its predecessors' entries (Raft §8)."""
@@ -37,6 +41,11 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
     term: Count
     kind: int
     data: bytes
+
+
+def held_bytes(entry: Entry) -> int:
+    """What it takes in memory, about."""
+    return ENTRY_BYTES + (len(entry.data) if type(entry.data) is bytes else VIEW_BYTES)
 
 
 class EntryId(msgspec.Struct, array_like=True, frozen=True):

@@ -2,6 +2,6 @@
 
 from quorate.raft.wal.format import Damaged
 from quorate.raft.wal.log import SEGMENT_BYTES, Stats, Wal
-from quorate.raft.wal.records import Recovered
+from quorate.raft.wal.records import Recovered, Spill
 
-__all__ = ["SEGMENT_BYTES", "Damaged", "Recovered", "Stats", "Wal"]
+__all__ = ["SEGMENT_BYTES", "Damaged", "Recovered", "Spill", "Stats", "Wal"]

@@ -33,7 +33,16 @@ from quorate.raft.wal.format import (
     encode_segment_header,
 )
 from quorate.raft.wal.live import RECORD_BYTES, LiveGroup, Segment
-from quorate.raft.wal.records import Append, Cut, Record, Recovered, Relocate, State
+from quorate.raft.wal.records import (
+    Append,
+    Cut,
+    Record,
+    Recovered,
+    Relocate,
+    Spill,
+    State,
+    spill_entries,
+)
 from quorate.raft.wal.recovery import DIRECTORY, NEXT, Found, read_log, segment_path, segments
 from quorate.runtime.ports import Disk, File
 
@@ -55,13 +64,19 @@ class Wal:
     """Made by ``create`` once, then by ``open``."""
 
     def __init__(
-        self, disk: Disk, cluster: ClusterId, node: NodeId, segment_bytes: int = SEGMENT_BYTES
+        self,
+        disk: Disk,
+        cluster: ClusterId,
+        node: NodeId,
+        segment_bytes: int = SEGMENT_BYTES,
+        spill: Spill | None = None,
     ) -> None:
         check(segment_bytes >= 2 * SECTOR, f"a segment of {segment_bytes} bytes holds no batch")
         self._disk = disk
         self._cluster = cluster
         self._node = node
         self._segment_bytes = segment_bytes
+        self._spill = spill
         self._segments: list[Segment] = []
         self._file: File | None = None
         self._end = 0
@@ -91,15 +106,21 @@ class Wal:
 
     @staticmethod
     async def open(
-        disk: Disk, cluster: ClusterId, node: NodeId, *, segment_bytes: int = SEGMENT_BYTES
+        disk: Disk,
+        cluster: ClusterId,
+        node: NodeId,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        spill: Spill | None = None,
     ) -> tuple["Wal", dict[GroupId, Recovered]]:
-        """The log, and what it says of each group it knows.
+        """The log, and what it says of each group it knows.  With ``spill``, what it keeps of an
+        entry that is on the disk is not in memory.
 
         Raises ``Damaged``; ``BadConfiguration`` if there is no log here, or that of another node
         or of a newer version; ``DiskFull`` if there is no space for one segment.
         """
-        found = read_log(disk, cluster, node)
-        wal = Wal(disk, cluster, node, segment_bytes)
+        found = read_log(disk, cluster, node, spill)
+        wal = Wal(disk, cluster, node, segment_bytes, spill)
         await wal._resume(found)
         recovered = {
             log.group: Recovered(
@@ -215,6 +236,10 @@ class Wal:
             await file.write_and_sync(self._end, image)
             self._end += size
         self._sequence = sequence
+        if self._spill is not None:
+            for record in records:
+                if isinstance(record, Append):
+                    spill_entries(record.entries, self._spill)
         for segment in unneeded:  # only now: this batch says that they are
             self._disk.remove(segment_path(segment.first))
         self.stats.bytes += size

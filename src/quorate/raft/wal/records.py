@@ -4,7 +4,7 @@ A batch's payload is a msgpack array of records, each ``[kind, group, …]``.  T
 entry in which batch it was written last: that is where it lives (``live.py``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -44,6 +44,8 @@ class Relocate(msgspec.Struct, array_like=True, tag=4):
 
 
 Record: TypeAlias = Append | State | Cut | Relocate
+Spill: TypeAlias = Callable[[bytes], bytes | memoryview]
+"""Gives the same bytes, kept elsewhere than in this process's own memory."""
 
 _decode = msgspec.msgpack.Decoder(list[Record]).decode
 
@@ -107,11 +109,22 @@ class Folded:
         return [self.entries[i] for i in range(self.cut_index + 1, self.last_index + 1)]
 
 
-def fold(batches: Iterable[Batch]) -> dict[GroupId, Folded]:
-    """Fold batches in the order of the log.  Raises one of ``UNREADABLE`` (base/codec.py)
-    on foreign bytes."""
+def spill_entries(entries: Iterable[Entry], spill: Spill) -> None:
+    """Let go of their data, which are on the disk: whoever reads them gets them from there.
+
+    The entries stay what they are, frozen and equal, to all who hold them.
+    """
+    for entry in entries:
+        msgspec.structs.force_setattr(entry, "data", spill(entry.data))
+
+
+def fold(batches: Iterable[Batch], spill: Spill | None = None) -> dict[GroupId, Folded]:
+    """Fold batches in the order of the log, and ``spill`` their entries.  Raises one of
+    ``UNREADABLE`` (base/codec.py) on foreign bytes."""
     groups: dict[GroupId, Folded] = {}
     for batch in batches:
         for record in _decode(batch.payload):
+            if spill is not None and isinstance(record, Append | Relocate):
+                spill_entries(record.entries, spill)
             groups.setdefault(record.group, Folded()).fold(record, batch.sequence)
     return groups

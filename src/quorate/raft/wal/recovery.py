@@ -5,14 +5,15 @@ them is then read in order, and each must be complete up to where the next begin
 of the newest may anything be missing, and only what ``scan.check_torn`` finds to be torn.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from quorate.base.codec import UNREADABLE
 from quorate.base.errors import BadConfiguration
 from quorate.base.ids import ClusterId, GroupId, NodeId
 from quorate.raft.wal.format import Batch
-from quorate.raft.wal.records import Folded, fold
+from quorate.raft.wal.records import Folded, Spill, fold
 from quorate.raft.wal.scan import check_segment_header, damaged, scan_segment
 from quorate.runtime.ports import Disk
 
@@ -48,8 +49,11 @@ class Found:
     groups: dict[GroupId, Folded]
 
 
-def read_log(disk: Disk, cluster: ClusterId, node: NodeId) -> Found:
-    """Raises ``Damaged``, or ``BadConfiguration`` if there is no log, or not one for us."""
+def read_log(disk: Disk, cluster: ClusterId, node: NodeId, spill: Spill | None = None) -> Found:
+    """``spill`` keeps what the entries hold.
+
+    Raises ``Damaged``, or ``BadConfiguration`` if there is no log, or not one for us.
+    """
     firsts = segments(disk)
     if not firsts:
         raise BadConfiguration(
@@ -69,17 +73,18 @@ def read_log(disk: Disk, cluster: ClusterId, node: NodeId) -> Found:
     if not needed or needed[0] != last.oldest:
         raise damaged(segment_path(last.oldest), 0, "the oldest segment is missing")
     sizes: list[tuple[int, int]] = []
-    batches: list[Batch] = []
-    for first, until in pairwise(needed):
-        size, older = read(first, until)
-        sizes.append((first, size))
-        batches += older
-    sizes.append((needed[-1], newest[0]))
-    batches += newest[1]
+
+    def older() -> Iterator[Batch]:  # a segment in memory at a time
+        for first, until in pairwise(needed):
+            size, batches = read(first, until)
+            sizes.append((first, size))
+            yield from batches
+
     try:
-        groups = fold(batches)
+        groups = fold(chain(older(), newest[1]), spill)
     except UNREADABLE as error:
         raise damaged(DIRECTORY, 0, f"a batch holds no records ({error})") from error
+    sizes.append((needed[-1], newest[0]))
     for group, folded in groups.items():
         if (index := folded.missing()) is not None:
             raise damaged(DIRECTORY, 0, f"entry {index} of group {group} is missing")
