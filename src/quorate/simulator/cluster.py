@@ -342,6 +342,7 @@ class RaftCluster(Cluster):
                 limits=self._limits,
                 segment_bytes=SEGMENT_BYTES,
                 observer=self.observer,
+                spill=_elsewhere if node_number % 2 else None,
             )
             requests = await self._requests(name, world, rpc, node)
             server = RpcServer(world, identity, requests, node.server.notices)
@@ -433,6 +434,11 @@ class NodeCluster(Cluster):
             await world.clock.sleep(float("inf"))
 
         return main
+
+
+def _elsewhere(data: bytes) -> memoryview:
+    """As a node with a store on its disk keeps its log: half of the nodes do."""
+    return memoryview(data)
 
 
 def names_of(nodes: int) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 from quorate.base.ids import ClusterId, NodeId
 from quorate.raft import driver
 from quorate.raft.core.messages import AppendReply, Message
-from quorate.raft.wal import SEGMENT_BYTES, Wal, scan
+from quorate.raft.wal import SEGMENT_BYTES, Spill, Wal, scan
 from quorate.raft.wal.live import LiveGroup, Segment
 from quorate.runtime.ports import Disk
 from quorate.simulator.planted.patching import PlantedBug
@@ -49,9 +49,10 @@ def _name_later(
     cluster: ClusterId,
     node: NodeId,
     segment_bytes: int = SEGMENT_BYTES,
+    spill: Spill | None = None,
 ) -> None:
     careless: Any = _NamesLater(disk)
-    _init(self, careless, cluster, node, segment_bytes)
+    _init(self, careless, cluster, node, segment_bytes, spill)
 
 
 BUGS = (
