@@ -143,6 +143,8 @@ class Driver:
         self._wait_for_next: list[tuple[_Hosted, Outgoing]] = []
         self._wait_for_running: list[tuple[_Hosted, Outgoing]] = []
         self._syncing = False
+        self._is_begun = False
+        """Whether the sync under way has reached the disk."""
         self._flush_due = False
         self._stopped = False
         self._timer: Timer | None = None
@@ -225,6 +227,12 @@ class Driver:
         for that sync."""
         hosted = self._hosted[group]
         return hosted.synced_write < hosted.replica.writes <= hosted.running_write
+
+    @property
+    def is_about_to_write(self) -> bool:
+        """Whether what is buffered goes to the disk within a turn or two."""
+        is_begun = self._syncing and self._is_begun
+        return self._wal.pending and not is_begun and not self._stopped
 
     def read(self, group: GroupId, number: int) -> None:
         """Find the index that a linearizable read must see; ``Owner.reads_ready`` tells, unless the
@@ -325,7 +333,7 @@ class Driver:
             return
         self._send_out()
         if self._wal.pending and not self._syncing:
-            self._syncing = True
+            self._syncing, self._is_begun = True, False
             self._world.spawn(self._sync(), "raft log")
 
     def _send_out(self) -> None:
@@ -346,6 +354,7 @@ class Driver:
                 began_ms = self._world.clock.monotonic_ms()
                 for hosted, write in writes:
                     hosted.running_write = write
+                self._is_begun = True
                 await self._wal.sync()
                 self.sync_ms.observe(self._world.clock.monotonic_ms() - began_ms)
                 self._release_waiting()

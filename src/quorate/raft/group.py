@@ -420,6 +420,8 @@ class Group:
         replica = self._replica
         if self.last_applied < replica.log.base.index:
             return  # a snapshot is being read back; ``_restored`` goes on from there
+        if self._driver.is_about_to_write:  # others wait for that; applying goes on beside it
+            return self._later("apply", self._apply)
         now_ms = self._world.clock.monotonic_ms
         budget, size, held, end_ms = APPLY_A_TURN, 0, 0, now_ms() + APPLY_TURN_MS
         while self.last_applied < replica.commit_index and budget > 0 and now_ms() < end_ms:
