@@ -37,6 +37,20 @@ def tortured(
     return torture(settings, target, lambda line: None)
 
 
+def caught(folder: Path, liar: Target) -> Report:
+    """The first of a few short runs that finds the liar out: on a busy machine a kill may meet
+    nothing that was acknowledged and is not yet in a log.  With the first seed every disk is slow
+    from the beginning, so that what was acknowledged is long on its way."""
+    for seed in (342, 343, 344, 345, 346):
+        report = tortured(folder / str(seed), liar, ("kill", "slow-disk"), 2.5, seed)
+        if report.verdict is Verdict.ILLEGAL:
+            break
+    assert report.verdict is Verdict.ILLEGAL and report.exit_code == 1, report.lines()
+    assert report.verdicts["kv"].startswith("Illegal") or report.findings
+    assert report.verdicts["register"] == "Ok"
+    return report
+
+
 def events_of(folder: Path) -> list[Event]:
     """What the page of the run holds."""
     text = (folder / "timeline.html").read_text()
@@ -67,13 +81,8 @@ def test_an_honest_store_loses_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_store_that_acknowledges_before_its_log_does_is_caught(tmp_path: Path) -> None:
-    # The seed: every disk is slow at first, so that what was acknowledged is long on its way.
-    liar = RegistersTarget((sys.executable, "-P", str(TESTS / "lying_node.py")))
-    report = tortured(tmp_path, liar, ("kill", "slow-disk"), 2.5, seed=342)
-    assert report.verdict is Verdict.ILLEGAL and report.exit_code == 1, report.lines()
-    assert report.verdicts["kv"].startswith("Illegal") or report.findings
-    assert report.verdicts["register"] == "Ok"
-    assert "broken" in {event.kind for event in events_of(tmp_path)}
+    report = caught(tmp_path, RegistersTarget((sys.executable, "-P", str(TESTS / "lying_node.py"))))
+    assert "broken" in {event.kind for event in events_of(Path(report.folder))}
 
 
 def test_what_plain_redis_clients_see_of_an_honest_store_is_linearizable(
@@ -94,11 +103,7 @@ def test_what_plain_redis_clients_see_of_an_honest_store_is_linearizable(
 
 
 def test_a_redis_gateway_that_acknowledges_before_the_log_does_is_caught(tmp_path: Path) -> None:
-    liar = KvTarget((sys.executable, str(TESTS / "lying_kv_node.py")))
-    report = tortured(tmp_path, liar, ("kill", "slow-disk"), 2.5, seed=342)
-    assert report.verdict is Verdict.ILLEGAL and report.exit_code == 1, report.lines()
-    assert report.verdicts["kv"].startswith("Illegal") or report.findings
-    assert report.verdicts["register"] == "Ok"
+    caught(tmp_path, KvTarget((sys.executable, str(TESTS / "lying_kv_node.py"))))
 
 
 @contextmanager
