@@ -19,6 +19,7 @@ from quorate.kv.core.room import Room, limit_for, reserve_bytes
 from quorate.kv.core.store import Store
 from quorate.kv.messages import AskRoom
 from quorate.raft.group import Group
+from quorate.raft.snapshotter import STATE_SHARE
 from quorate.rpc.client import RpcClient
 from quorate.rpc.server import Call, Handler
 from quorate.runtime.ports import World
@@ -27,6 +28,9 @@ LOOK_MS = 1_000.0
 ASK_MS = 1_000.0
 PROPOSE_MS = 5_000.0
 FORGET_MS = 60_000.0
+LOG_SHARE = 3 / STATE_SHARE
+"""A log that is not in memory grows to that part of the state, in the segments, with what they have
+of others, and in the files that stand for memory (raft/wal, runtime/real/spill.py)."""
 
 
 class Machine(NamedTuple):
@@ -36,6 +40,8 @@ class Machine(NamedTuple):
     replica: ReplicaId
     max_bytes: int
     """The store may take there; 0: no bound."""
+    log_share: float = 0.0
+    """Of the store, that its log may take on the disk beyond what any log takes."""
 
 
 class Keeper:
@@ -67,9 +73,12 @@ class Keeper:
 
     def room(self) -> Room:
         """What this machine says."""
-        is_snapshotting = self._group.snapshotter.is_busy
-        reserve = reserve_bytes(self._store.state, is_snapshotting=is_snapshotting)
         machine = self._machine
+        reserve = reserve_bytes(
+            self._store.state,
+            is_snapshotting=self._group.snapshotter.is_busy,
+            log_share=machine.log_share,
+        )
         return Room(machine.name, machine.max_bytes, self._disk.free_bytes(), reserve)
 
     def _begin(self, leads: bool) -> None:

@@ -22,7 +22,7 @@ from quorate.gfs.server import Chunkserver
 from quorate.kv.core.items import Table
 from quorate.kv.core.store import Store
 from quorate.kv.figures import DoorFigures, KvFigures
-from quorate.kv.keeper import Keeper, Machine
+from quorate.kv.keeper import LOG_SHARE, Keeper, Machine
 from quorate.kv.server import KvServer
 from quorate.kv.service import KvService
 from quorate.mapreduce.coordinator import Coordinator
@@ -191,7 +191,8 @@ async def start_raft(setting: Setting) -> Role:
     coordinator = Coordinator(world, node.groups[JOBS_GROUP], jobs, files)
     kv_group, gateway = node.groups[KV_GROUP], None
     kv = KvServer(world, kv_group, store)
-    place = Machine(machine.name, machine.replica(KV_GROUP), setting.max_store_bytes)
+    log_share = LOG_SHARE if setting.spill is not None else 0.0
+    place = Machine(machine.name, machine.replica(KV_GROUP), setting.max_store_bytes, log_share)
 
     def kv_figures() -> KvFigures:
         door = gateway.figures() if gateway is not None else None

@@ -5,7 +5,8 @@ Rules:
   answer must reach him however large it is; nor may it cost those whose commands travelled with it
   theirs.  The leader keeps it and says so (``AnswerHeld``); who asked fetches it over the bulk
   connection.
-* What is kept is bounded, in bytes and in time, and goes with its last piece.  An answer that is
+* What is kept is bounded, in bytes and in time without a piece that is asked for, and goes with its
+  last piece.  An answer that is
   not kept is a *maybe*, as any that is lost.
 """
 
@@ -52,12 +53,16 @@ class HeldAnswers:
 
     def read(self, request: ReadAnswer, call: Call) -> Bulk:
         """A piece of one."""
-        data, _ = self._held.get(request.number, (None, None))
-        if data is None or not 0 <= request.offset < len(data):
+        data, timer = self._held.get(request.number, (b"", None))
+        if timer is None or not 0 <= request.offset < len(data):
             raise NotFound("this answer is not kept any more")
         end = request.offset + PIECE_BYTES
         if end >= len(data):
             self._drop(request.number)
+        else:
+            timer.cancel()
+            timer = self._world.clock.call_later(HELD_MS, self._drop, request.number)
+            self._held[request.number] = (data, timer)
         return Bulk(AnswerPiece(), [memoryview(data)[request.offset : end]])
 
     def _drop(self, number: int) -> None:

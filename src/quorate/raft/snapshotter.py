@@ -56,7 +56,8 @@ LOOK_AGAIN_MS = 4_000
 INSTALL_AGAIN_MS = 5_000
 """After one that could not be kept; the leader offers it with every heartbeat."""
 RETRY_SHARE = 4
-"""After a snapshot that met a full disk the next is tried when a fourth of the bound has come."""
+"""After a snapshot that met a full disk the next is tried when a fourth of the usual bound has
+come, however large the state is."""
 
 
 class Caller(Protocol):
@@ -95,6 +96,8 @@ class Snapshotter:
         self._restored = restored
         self._log_bytes = self._held_bytes = 0
         """Of the entries that were applied since the newest snapshot; of them, in memory."""
+        self._again_bytes = 0
+        """When so many were, another is tried after one that met a full disk; 0: none did."""
         newest = replica.snapshot
         self._applied = (newest.id.index, newest.time_ms) if newest is not None else (0, 0)
         """Index and log time of the state."""
@@ -116,7 +119,9 @@ class Snapshotter:
         usual = self._replica.limits.snapshot_log_bytes
         newest = self._replica.snapshot
         state_bytes = newest.bytes if newest is not None else 0
-        if not self._busy and is_due(self._log_bytes, self._held_bytes, usual, state_bytes):
+        again = 0 < self._again_bytes <= self._log_bytes
+        due = again or is_due(self._log_bytes, self._held_bytes, usual, state_bytes)
+        if due and not self._busy:
             self.take(index, time_ms)
 
     def take(self, index: int, time_ms: int) -> None:
@@ -125,7 +130,7 @@ class Snapshotter:
         if term is None or self._busy:
             return
         self._busy = True
-        self._log_bytes = self._held_bytes = 0
+        self._log_bytes = self._held_bytes = self._again_bytes = 0
         id_ = SnapshotId(self._group, index, term, self._replica.replica)
         members = self._replica.configuration_at(index)
         stream = self._sessions.snapshot()
@@ -143,8 +148,7 @@ class Snapshotter:
                 sometimes("no room for a snapshot")
                 self._world.trace.error(f"no snapshot of group {self._group}: {error.message}")
                 usual = self._replica.limits.snapshot_log_bytes
-                self._log_bytes += usual - usual // RETRY_SHARE
-                self._held_bytes += usual - usual // RETRY_SHARE
+                self._again_bytes = self._log_bytes + usual // RETRY_SHARE
             finally:
                 self._busy = False
 

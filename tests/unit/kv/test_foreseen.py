@@ -1,5 +1,6 @@
 """What is refused before it is in the log is what the log would have refused."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kv_stores import START_MS, Driven
@@ -65,6 +66,13 @@ def test_what_is_foreseen_is_what_comes(
     if foreseen is not None:
         assert store.store.apply_batch(Meta(2, 1, time_ms), data) == foreseen
         assert store.store.digest() == digest
+
+
+@pytest.mark.parametrize("command", [Apply([]), Transact([], [], [])])
+def test_what_asks_for_nothing_is_not_refused(command: Apply | Transact) -> None:
+    store = Driven()
+    store.store.execute(Meta(1, 1, START_MS), Limit(0, "a disk is nearly full"))
+    assert store.store.refused([encode(command)], START_MS) is None
 
 
 def test_a_plain_put_into_a_full_store_is_foreseen_and_one_into_another_is_not() -> None:

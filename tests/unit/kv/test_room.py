@@ -55,3 +55,15 @@ def test_the_reserve_holds_the_next_snapshot_unless_one_is_being_written() -> No
     state.end()
     assert reserve_bytes(state, is_snapshotting=False) > RESERVE_BYTES + 1_000_000
     assert reserve_bytes(state, is_snapshotting=True) == RESERVE_BYTES
+
+
+def test_the_reserve_holds_a_log_that_grows_with_the_store_also_while_a_snapshot_is_written() -> (
+    None
+):
+    state = State(in_memory(), 100)
+    state.write(b"key", bytes(1_000_000))
+    state.end()
+    with_log = reserve_bytes(state, is_snapshotting=True, log_share=0.75)
+    assert with_log > RESERVE_BYTES + 750_000
+    snapshot = reserve_bytes(state, is_snapshotting=False) - RESERVE_BYTES
+    assert reserve_bytes(state, is_snapshotting=False, log_share=0.75) == with_log + snapshot

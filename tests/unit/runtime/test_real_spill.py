@@ -54,4 +54,7 @@ def test_without_room_on_the_disk_memory_keeps_it(
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", full)
         assert keep(data) is data
+    assert keep(data) is data, "another file is not tried for each"
+    whole = bytes(spill.FILE_BYTES)
+    assert keep(whole) is whole
     assert isinstance(keep(data), memoryview)

@@ -4,6 +4,7 @@ Rules:
 * Only who has all that was proposed may ask: what is on its way may make room.  So may an end that
   is due, or what is let go of: then nothing is foreseen.
 * All commands are refused, or none: one that is done may make room for the next.
+* A transaction tells a revision, and that its conditions held: only the log can.
 * Nothing is foreseen of an operation that might not grow, or be refused for another reason.  That
   is decided in the log, as always; this only spares a full disk what makes it fuller.
 """
@@ -25,7 +26,6 @@ from quorate.kv.core.commands import (
     Set,
     Stage,
     Transact,
-    Transacted,
     When,
 )
 from quorate.kv.core.state import State
@@ -50,15 +50,13 @@ def refused(
 
 def _refused(state: State, command: Apply | Transact | Stage | Limit) -> bytes | None:
     match command:
-        case Apply(operations) | Transact([], operations, [], whole=False):
+        case Apply(operations) if operations:
             refusals = list[object]()
             for operation in operations:
                 error = _full(state, _growth(state, operation))
                 if error is None:
                     return None
                 refusals.append(Refusal(error.code, error.message))
-            if isinstance(command, Transact):
-                return outcome_of(Transacted(True, state.revision, refusals))
             return outcome_of(refusals)
         case Stage(upload, offset, data):
             try:
@@ -75,19 +73,19 @@ def _growth(state: State, operation: AnyOperation) -> int:
         case Put(bytes(key), bytes(value)) | Set(
             bytes(key), bytes(value), at_ms=0, keep_ttl=False, when=When.ALWAYS
         ):
-            pairs = {key: value}
+            sizes = {key: len(value)}
         case PutMany(several, When.ALWAYS):
-            pairs = {key: value for key, value in several if isinstance(value, bytes)}
-            if len(pairs) < len(several):
+            sizes = {key: len(value) for key, value in several if isinstance(value, bytes)}
+            if len(sizes) < len(several):
                 return 0
         case Append(bytes(key), bytes(value)):
             before = state.get(key)
-            pairs = {key: before.value + value if before is not None else value}
+            sizes = {key: len(value) + (len(before.value) if before is not None else 0)}
         case _:
             return 0
-    if any(len(k) > MAX_KEY_BYTES or len(v) > MAX_VALUE_BYTES for k, v in pairs.items()):
+    if any(len(key) > MAX_KEY_BYTES or size > MAX_VALUE_BYTES for key, size in sizes.items()):
         return 0
-    return sum(state.growth(key, len(value)) for key, value in pairs.items())
+    return sum(state.growth(key, size) for key, size in sizes.items())
 
 
 def _full(state: State, growth: int) -> StoreFull | None:

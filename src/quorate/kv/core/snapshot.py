@@ -22,7 +22,7 @@ VERSION = 2
 BYTES_PER_PAUSE = 1 << 20
 """Of values that are read back in between two pauses."""
 PAGE_ENTRIES, PAGE_BYTES = 100, 64 << 10
-"""A page is full with so many entries, or with values of so many bytes."""
+"""A page is full with so many entries, or with keys and values of so many bytes."""
 
 
 class _Header(msgspec.Struct, array_like=True):
@@ -120,7 +120,7 @@ def _pages(entries: Iterable[tuple[bytes, Entry]]) -> Iterator[list[Entry]]:
     size = 0
     for _, entry in entries:
         page.append(entry)
-        size += len(entry.value)
+        size += len(entry.key) + len(entry.value)
         if len(page) == PAGE_ENTRIES or size >= PAGE_BYTES:
             yield page
             page, size = [], 0

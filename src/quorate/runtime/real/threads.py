@@ -28,8 +28,8 @@ class Threads:
         number = len(self._threads)
         if self._started - sum(self._done) >= number < len(self._done):
             thread = Thread(target=self._run, args=(number,), name=f"sync-{number}", daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
         self._started += 1
         self._queue.put(work)
 
