@@ -80,6 +80,33 @@ def test_a_watch_at_a_node_that_is_cut_off_goes_on_at_another() -> None:
             raise client.error
 
 
+def test_nodes_that_know_no_leader_do_not_hold_up_a_watch() -> None:
+    """Whoever was removed, or cannot hear the others, would let it wait for seconds, each."""
+    with Simulation(9) as simulation:
+        nodes = NodeCluster(simulation, 5)
+        nodes.found()
+        simulation.run_until(lambda: nodes.leader(KV_GROUP) is not None, 10_000)
+
+        async def work(user: User) -> None:
+            clock = user.world.clock
+            for deaf in nodes.names[:2]:
+                for other in nodes.names:
+                    simulation.faults.block(other, deaf)
+            await clock.sleep(5_000)
+            watching = await user.kv.watch("a")
+            watching._target = 0  # the first that is deaf; the second is next
+            begun = user.world.spawn(watching.events(60), "watch")
+            await user.kv.put("a", "1")
+            began_ms = clock.monotonic_ms()
+            assert (await begun)[0].value == b"1"
+            assert clock.monotonic_ms() - began_ms < 1_000
+
+        client = nodes.start_user("client", work)
+        simulation.run_until(lambda: not client.alive, 120_000)
+        if client.error is not None:
+            raise client.error
+
+
 def test_a_view_of_nodes_that_do_not_answer_is_given_up_at_the_deadline() -> None:
     with Simulation(8) as simulation:
         nodes = NodeCluster(simulation)

@@ -138,17 +138,18 @@ def test_what_a_full_store_refuses_takes_no_entry_of_the_log_from_wherever_it_co
         ):
             for reply in await through.apply(operations):
                 assert reply["code"] == "store_full"
-        done = await through.transact([new, add])
-        assert done.held and [reply["code"] for reply in done.replies] == ["store_full"] * 2
         with pytest.raises(StoreFull):
             await through.service.stage(bytes(1_000))
         await group.barrier(timeout_ms=1_000, anywhere=True)
         assert group.status().commit_index == before.commit_index
-        # What may make room, or is not sure to be refused for that, is decided in the log.
+        # A transaction tells its revision: that, and what may make room, or is not sure to be
+        # refused for want of it, is decided in the log.
+        done = await through.transact([new, add])
+        assert done.held and [reply["code"] for reply in done.replies] == ["store_full"] * 2
         for operations in [new, Get(b"a")], [Put(b"x" * 40_000, b"")], [Put(b"a", b"")]:
             await through.apply(operations)
         await group.barrier(timeout_ms=1_000, anywhere=True)
-        assert group.status().commit_index == before.commit_index + 3
+        assert group.status().commit_index == before.commit_index + 4
         deleted, put = await through.apply([Delete([b"a"]), new])
         assert deleted == 1 and put > 0  # and it is as it was before, but for this
         await through.apply([Delete([b"new"]), Put(b"a", bytes(1_000))])

@@ -9,13 +9,15 @@ that, and is told in pieces (``Watch.told``).  Which events those are depends on
 so any node can go on with them.
 
 Before a node says that nothing has happened it asks whether it is still up to date: one that is cut
-off from the others fails that, and its client asks another.
+off from the others fails that, and its client asks another.  One that knows no leader does not let
+a client wait at all.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from quorate.base.codec import Request
+from quorate.base.errors import Unavailable
 from quorate.kv.core.commands import MAX_PAGE_BYTES, Changed, Changes
 from quorate.kv.core.history import EVENT_BYTES
 from quorate.kv.core.store import Store
@@ -72,6 +74,8 @@ class KvServer:
 
     async def _watch(self, request: Watch, call: Call) -> Changed:
         clock, since = self._world.clock, request.since
+        if self._group.leader_address is None:  # nor may it ever: it may have been removed
+            raise Unavailable(f"this node knows no leader of group {self._group.name}")
         until_ms = clock.monotonic_ms() + WAIT_SHARE * call.remaining_ms
         if request.told:  # another node, of which it has the first pieces, may have been ahead
             await self._group.barrier(timeout_ms=WAIT_SHARE * call.remaining_ms, anywhere=True)
