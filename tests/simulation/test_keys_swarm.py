@@ -11,13 +11,12 @@ from quorate.simulator.swarm import verdict
 @pytest.mark.parametrize(
     ("seed", "mark"),
     [
-        (3, "commands offered to a leader that hands over"),
-        (7, "snapshot installed"),
-        (8, "torn tail dropped"),
+        (7, "commands offered to a leader that hands over"),
+        (42, "snapshot installed"),
     ],
 )
 def test_no_history_of_the_store_is_impossible(seed: int, mark: str) -> None:
-    """Seed 3: leadership is handed over while commands come in through a node's service, which once
+    """Seed 7: leadership is handed over while commands come in through a node's service, which once
     asked the node itself again and again without end."""
     report = run_seed(seed, "keys")
     assert verdict(report) is None, f"{report.where}\nreplay: {report.plan.command}"

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from quorate.base.ids import KV_GROUP, Address
-from quorate.raft.messages import AskStatus, GroupStatus
-from quorate.rpc.client import RpcClient
+from quorate.base.ids import KV_GROUP
 from quorate.runtime.ports import World
 from quorate.runtime.real.tls import tls_contexts
 from quorate.torture.clients import SHARES
@@ -47,7 +45,3 @@ class KvTarget:
     def client(self, world: World, hosts: Hosts, first: int) -> KvClient:
         tls = None if hosts.tls is None else tls_contexts(hosts.tls).client
         return KvClient([*hosts.resp[first:], *hosts.resp[:first]], tls, self._seen)
-
-    async def status(self, rpc: RpcClient, address: Address, timeout_ms: float) -> GroupStatus:
-        reply = await rpc.call(address, AskStatus(), timeout_ms=timeout_ms)
-        return next(status for status in reply.groups if status.group == KV_GROUP)

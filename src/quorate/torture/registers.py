@@ -10,7 +10,6 @@ from quorate.base.check import Bug
 from quorate.base.codec import Command
 from quorate.base.ids import Address, NodeId
 from quorate.raft.client import GroupClient
-from quorate.raft.messages import AskStatus, GroupStatus
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.runtime.ports import World
@@ -80,7 +79,3 @@ class RegistersTarget:
 
     def client(self, world: World, hosts: Hosts, first: int) -> RegistersClient:
         return RegistersClient(world, [*hosts.addresses[first:], *hosts.addresses[:first]])
-
-    async def status(self, rpc: RpcClient, address: Address, timeout_ms: float) -> GroupStatus:
-        reply = await rpc.call(address, AskStatus(), timeout_ms=timeout_ms)
-        return next(status for status in reply.groups if status.group == GROUP)

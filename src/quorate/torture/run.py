@@ -15,7 +15,7 @@ from pathlib import Path
 from quorate.base.errors import NotJudged, QuorateError
 from quorate.base.ids import ClusterId, NodeId
 from quorate.linearizability.history import Outcome
-from quorate.raft.messages import GroupStatus
+from quorate.raft.messages import AskStatus, GroupStatus
 from quorate.rpc.client import RpcClient
 from quorate.rpc.handshake import Identity
 from quorate.runtime.ports import World
@@ -232,9 +232,10 @@ class _Run:
     async def _statuses(self) -> list[GroupStatus | None]:
         async def ask(number: int) -> GroupStatus | None:
             with suppress(QuorateError):
-                return await self._target.status(
-                    self._rpc, self._hosts.addresses[number], timeout_ms=ASK_MS
-                )
+                address = self._hosts.addresses[number]
+                reply = await self._rpc.call(address, AskStatus(), timeout_ms=ASK_MS)
+                groups = {status.group: status for status in reply.groups}
+                return groups.get(self._target.group)  # it may not have begun with it yet
             return None
 
         return list(await asyncio.gather(*map(ask, range(self._settings.nodes))))

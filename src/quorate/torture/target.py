@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from quorate.base.ids import Address, GroupId
+from quorate.base.ids import GroupId
 from quorate.linearizability.history import Scalar
-from quorate.raft.messages import GroupStatus
-from quorate.rpc.client import RpcClient
 from quorate.runtime.ports import World
 from quorate.torture.control import NodeSettings
 from quorate.torture.hosts import Hosts
@@ -70,6 +68,3 @@ class Target(Protocol):
 
     def client(self, world: World, hosts: Hosts, first: int) -> TargetClient:
         """A client of all nodes, which asks the one at place ``first`` first."""
-
-    async def status(self, rpc: RpcClient, address: Address, timeout_ms: float) -> GroupStatus:
-        """How a node sees its replica; raises a ``QuorateError`` if it does not answer."""
