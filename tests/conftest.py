@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks who belongs to which group
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def starts_processes(item: pytest.Item) -> bool:
         return not WITH_PROCESSES.isdisjoint((item.path, *item.path.parents))
