@@ -43,9 +43,9 @@ setup: $(READY)
 demo: $(READY)
 	@$(BIN)/python examples/demo.py $(FOLDER)
 
-# One process a core, tests/conftest.py says who runs beside whom.
+# One process a core; tests/conftest.py says who runs beside whom.
 test: $(READY)
-	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup
+	@$(BIN)/pytest -n auto --maxprocesses 4
 
 labs: $(READY)
 	@$(BIN)/python tests/labs/table.py

@@ -6,19 +6,19 @@ and wait for them in real time, are one group: they run one after another in one
 processes, beside simulations at most, from the beginning, since they take longest.
 """
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
-TESTS = Path(__file__).parent
-WITH_PROCESSES = {
-    TESTS / "real",
-    TESTS / "contract",
-    TESTS / "pages",
-    TESTS / "unit/cli/test_doctor.py",
-    TESTS / "unit/library/test_library.py",
-}
+WITH_PROCESSES = (
+    "tests/real/",
+    "tests/contract/",
+    "tests/pages/",
+    "tests/unit/cli/test_doctor.py",
+    "tests/unit/library/test_library.py",
+)
 
 settings.register_profile("quorate", derandomize=True, database=None, deadline=None)
 settings.load_profile("quorate")
@@ -37,12 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks who belongs to which group
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def starts_processes(item: pytest.Item) -> bool:
-        return not WITH_PROCESSES.isdisjoint((item.path, *item.path.parents))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return Scheduling(config, log)
 
-    items.sort(key=lambda item: not starts_processes(item))
-    for item in items:
-        if starts_processes(item):
-            item.add_marker(pytest.mark.xdist_group("processes"))
+
+class Scheduling(LoadScopeScheduling):
+    """Each test by itself, but for those that start processes."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "processes" if nodeid.startswith(WITH_PROCESSES) else nodeid
