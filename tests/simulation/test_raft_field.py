@@ -308,9 +308,10 @@ def gap_after_a_kill(seed: int, timing: Timing) -> float:
 
 def test_a_killed_leader_is_replaced_before_its_silence_has_become_long() -> None:
     """Its connections are reset, and who hears that need not wait for an election timeout."""
-    gaps = sorted(gap_after_a_kill(seed, TIMING) for seed in range(3))
-    assert gaps[1] < TIMING.election_timeout_ms
-    assert gaps[-1] < TIMING.heartbeat_interval_ms + TIMING.election_timeout_ms
+    gaps = sorted(gap_after_a_kill(seed, TIMING) for seed in range(5))
+    assert gaps[3] < TIMING.election_timeout_ms
+    # Once in a while two campaign at once, and the next time out.
+    assert gaps[-1] < 2 * TIMING.election_timeout_ms
 
 
 def test_with_leases_it_is_not() -> None:

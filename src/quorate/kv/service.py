@@ -279,8 +279,8 @@ class KvService:
             asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._is_due = False
         self._close_operations()
+        self._is_due = False
         batches, self._batches = self._batches, []
         for batch in batches:
             self._send(batch)

@@ -9,6 +9,7 @@ says so.  A machine that was rebuilt is one that joined, under another id.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -163,16 +164,15 @@ async def keep_known(
     seen: dict[GroupId, Configuration] = {}
     changed = asyncio.Event()
 
-    def look() -> None:
-        for number, group in groups.items():
-            committed = group.committed_configuration
-            if committed is not seen.get(number):
-                seen[number] = committed
-                changed.set()
+    def look(number: GroupId, group: Group) -> None:
+        committed = group.committed_configuration
+        if committed is not seen.get(number):
+            seen[number] = committed
+            changed.set()
 
-    for group in groups.values():
-        group.on_applied(look)
-    look()
+    for number, group in groups.items():
+        group.on_applied(partial(look, number, group))
+        look(number, group)
     while True:
         await changed.wait()
         changed.clear()

@@ -71,6 +71,9 @@ class Owner(Protocol):
     def advanced(self) -> None:
         """Role, term, leader, durable or commit index may have changed; it may propose at once."""
 
+    def propose_gathered(self) -> None:
+        """The end of a turn for which ``Driver.propose_soon`` asked."""
+
     def reads_ready(self, reads: list[ReadReady]) -> None:
         """What ``Driver.read`` asked for."""
 
@@ -140,11 +143,14 @@ class Driver:
         self._observer = observer
         self._hosted: dict[GroupId, _Hosted] = {}
         self._outbox: dict[Address, list[Envelope]] = {}
+        self._proposers: list[_Hosted] = []
         self._wait_for_next: list[tuple[_Hosted, Outgoing]] = []
         self._wait_for_running: list[tuple[_Hosted, Outgoing]] = []
         self._syncing = False
         self._is_begun = False
         """Whether the sync under way has reached the disk."""
+        self._idle: asyncio.Future[None] | None = None
+        """What the log's task waits for, once it has been needed."""
         self._flush_due = False
         self._stopped = False
         self._timer: Timer | None = None
@@ -221,6 +227,11 @@ class Driver:
         accepted = self._step(hosted, Propose(commands)).accepted
         self._flush_soon()
         return first if accepted else None
+
+    def propose_soon(self, group: GroupId) -> None:
+        """``Owner.propose_gathered`` at the end of this turn."""
+        self._proposers.append(self._hosted[group])
+        self._flush_soon()
 
     def is_writing(self, group: GroupId) -> bool:
         """Whether all that is not yet on the disk is under way there: what comes now is too late
@@ -328,13 +339,19 @@ class Driver:
 
     def _flush(self) -> None:
         """The end of a turn: send what may leave, and start to write what must stay."""
-        self._flush_due = False
         if self._stopped:
             return
+        proposers, self._proposers = self._proposers, []
+        for hosted in proposers:
+            hosted.owner.propose_gathered()
+        self._flush_due = False
         self._send_out()
         if self._wal.pending and not self._syncing:
             self._syncing, self._is_begun = True, False
-            self._world.spawn(self._sync(), "raft log")
+            if self._idle is None:
+                self._world.spawn(self._write(), "raft log")
+            elif not self._idle.done():
+                self._idle.set_result(None)
 
     def _send_out(self) -> None:
         if self._stopped:
@@ -345,6 +362,13 @@ class Driver:
                 if self._observer is not None:
                     self._observer.sent(address, notice)
                 self._notify(address, notice)
+
+    async def _write(self) -> None:
+        """The log's task: it writes whenever something is buffered."""
+        while not self._stopped:
+            await self._sync()
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
 
     async def _sync(self) -> None:
         try:
@@ -358,6 +382,7 @@ class Driver:
                 await self._wal.sync()
                 self.sync_ms.observe(self._world.clock.monotonic_ms() - began_ms)
                 self._release_waiting()
+                self._send_out()
                 for hosted, write in writes:
                     if write > hosted.synced_write:
                         hosted.synced_write = write

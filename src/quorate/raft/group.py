@@ -7,9 +7,7 @@ Rules:
   cost an entry a turn.
 * Entries are applied in order, each once, when they are committed; a bounded number of commands a
   turn, so that a long log does not hold up the loop.
-* Log time is max(previous log time, the time that the proposer stamped): it never runs back.  Nor
-  does it stand still: where a wall clock is behind it, log time goes on at half pace, so that what
-  is to expire does, and the clock catches up.
+* What little there is to apply waits for a sync under way: a leader waits for that one.
 * A query waits for the index that ``core/reads.py`` finds for it: when that is applied here,
   everything that was committed before the query came is in the state.
 * An answer is given when the proposal's entry is applied.  A leader that steps down answers *maybe*
@@ -39,6 +37,7 @@ from quorate.raft.core.replica import Replica, Role
 from quorate.raft.digests import Comparison
 from quorate.raft.driver import Driver
 from quorate.raft.figures import GroupFigures
+from quorate.raft.log_time import LogTime
 from quorate.raft.messages import GroupStatus
 from quorate.raft.observer import Observer
 from quorate.raft.proposals import Answer, Awaited, LogBatch, Proposals, Refuse
@@ -46,14 +45,15 @@ from quorate.raft.reads import Reads, Waiting
 from quorate.raft.sessions import SessionMachine, wrap
 from quorate.raft.snapshots import SnapshotStore
 from quorate.raft.snapshotter import Caller, Snapshotter
-from quorate.runtime.ports import Timer, World
+from quorate.runtime.ports import World
 
 R = TypeVar("R")
 
 APPLY_A_TURN = 512
 APPLY_TURN_MS = 3.0
 """Entries and their commands, and time; the last entry of a turn may go beyond them."""
-TICK_RETRY_MS = 200
+LITTLE_BYTES = 4096
+"""An entry of no more is applied behind a sync."""
 
 
 class Group:
@@ -81,9 +81,7 @@ class Group:
         self._addresses = addresses
         self._observer = observer
         self.last_applied = 0
-        self.time_ms = 0
-        self._time_since_ms = 0.0
-        """When (monotonic) log time became ``time_ms`` here."""
+        self._log_time = LogTime(world.clock, self._next_deadline_ms, self._tick)
         self._proposals = Proposals()
         self._commit_latency_ms = Histogram.of_durations()
         self._commands_applied = 0
@@ -96,11 +94,11 @@ class Group:
             world, group, replica, addresses, sessions.digest, caller.notify
         )
         self._due: set[str] = set()
+        self._proposes = False
+        """What has gathered in this turn is proposed at its end."""
         self.is_leader = False
         """It leads, and has applied its own first entry."""
         self._leads = False
-        self._tick_timer: Timer | None = None
-        self._tick_ms: int | None = None
         self._tick_index = 0
         """Of the last tick that was proposed here."""
         self._leadership_callbacks: list[Callable[[bool], None]] = []
@@ -119,6 +117,11 @@ class Group:
     @property
     def term(self) -> int:
         return self._replica.term
+
+    @property
+    def time_ms(self) -> int:
+        """Log time, in milliseconds since 1970."""
+        return self._log_time.ms
 
     @property
     def leader_address(self) -> Address | None:
@@ -197,6 +200,8 @@ class Group:
     @property
     def committed_configuration(self) -> Configuration:
         """In force at what was applied last: nothing can take it back."""
+        if len(self._replica.configurations) == 1:  # the first is always that of what is applied
+            return self._replica.configurations[0][1]
         return self._replica.configuration_at(self._surely_committed)
 
     @property
@@ -279,10 +284,11 @@ class Group:
         self._require_leading()
         self._admit(len(commands), sum(map(len, commands)))
         all_applied = self.last_applied == self._replica.log.last_index
-        if all_applied and self._proposals.refused(commands, answer, self._now_ms):
+        if all_applied and self._proposals.refused(commands, answer, self._log_time.now_ms):
             return
-        if self._proposals.add(commands, answer):
-            self._later("propose", self._propose)
+        if self._proposals.add(commands, answer) and not self._proposes:
+            self._proposes = True
+            self._driver.propose_soon(self.group)
 
     def ask(self, query: bytes | None, *, anywhere: bool = False) -> "asyncio.Future[bytes]":
         """An encoded query, or ``None`` for a barrier; ``anywhere``: also where nobody leads."""
@@ -337,11 +343,16 @@ class Group:
         queries, self._queries = self._queries, []
         self._reads.ask(queries)
 
+    def propose_gathered(self) -> None:
+        """The driver's word that the turn ends."""
+        self._proposes = False
+        self._propose()
+
     def _propose(self) -> None:
         """All commands that have gathered, as few entries as their bounds allow."""
         if not self._proposals.queued or self._gathers():
             return
-        now_ms = self._now_ms()
+        now_ms = self._log_time.now_ms()
 
         def append(batches: list[list[bytes]]) -> int | None:
             data = [encode(LogBatch(now_ms, batch)) for batch in batches]
@@ -367,13 +378,15 @@ class Group:
             self._leads = leads
             if not leads:
                 self._step_down()
-        if "propose" not in self._due:  # of this turn: they are proposed at its end
+        if not self._proposes:
             self._propose()
         if replica.commit_index > self.last_applied:
             self._later("apply", self._apply)
 
     def reads_ready(self, reads: list[ReadReady]) -> None:
         """The driver's word that queries may be answered from a certain index on."""
+        if self._replica.commit_index > self.last_applied:
+            self._later("apply", self._apply)
         # A state that is being read back is nobody's: the indexes are noted, no more.
         restoring = self.last_applied < self._replica.log.base.index
         self._reads.ready(reads, -1 if restoring else self.last_applied)
@@ -385,8 +398,7 @@ class Group:
     def _restored(self, snapshot: Snapshot) -> None:
         """The state is that of ``snapshot``."""
         self.last_applied = snapshot.id.index
-        self.time_ms = snapshot.time_ms
-        self._time_since_ms = self._world.clock.monotonic_ms()
+        self._log_time.reach(snapshot.time_ms)
         if self._observer is not None:
             self._observer.restored(
                 self.group,
@@ -422,6 +434,8 @@ class Group:
             return  # a snapshot is being read back; ``_restored`` goes on from there
         if self._driver.is_about_to_write:  # others wait for that; applying goes on beside it
             return self._later("apply", self._apply)
+        if self._can_wait():
+            return  # ``advanced`` comes when that is on the disk
         now_ms = self._world.clock.monotonic_ms
         budget, size, held, end_ms = APPLY_A_TURN, 0, 0, now_ms() + APPLY_TURN_MS
         while self.last_applied < replica.commit_index and budget > 0 and now_ms() < end_ms:
@@ -437,8 +451,19 @@ class Group:
         if self._leads and not self.is_leader and self.last_applied >= replica.term_start:
             self.is_leader = True
             self._announce(True)
-        self._arm_tick()
+        self._log_time.arm()
         self.snapshotter.applied(size, held, self.last_applied, self.time_ms)
+
+    def _can_wait(self) -> bool:
+        """Whether the sync under way comes first, since nobody waits for what there is to apply."""
+        replica, next_ = self._replica, self.last_applied + 1
+        return (
+            not self._leads
+            and replica.commit_index == next_
+            and len(replica.log.entry(next_).data) <= LITTLE_BYTES
+            and not self._reads.count
+            and self._driver.is_writing(self.group)
+        )
 
     def _apply_entry(self, entry: Entry) -> int:
         """Apply it and answer those who wait for it; the number of its commands."""
@@ -446,9 +471,7 @@ class Group:
         replies: list[bytes] = []
         if entry.kind == EntryKind.COMMAND:
             batch: LogBatch = decode(entry.data, LogBatch)
-            if batch.time_ms > self.time_ms:
-                self.time_ms = batch.time_ms
-                self._time_since_ms = self._world.clock.monotonic_ms()
+            self._log_time.reach(batch.time_ms)
             meta = Meta(entry.index, entry.term, self.time_ms)
             replies = self._sessions.apply_batch(meta, batch.commands)
         self.last_applied = entry.index
@@ -462,37 +485,12 @@ class Group:
             self._commit_latency_ms.observe(self._world.clock.monotonic_ms() - proposed_ms)
         return len(replies)
 
-    # Log time: deadlines inside the state are judged by a tick.
+    # Log time.
 
-    def _now_ms(self) -> int:
-        """What a proposal of this replica is stamped with."""
-        clock = self._world.clock
-        passed_ms = clock.monotonic_ms() - self._time_since_ms
-        return max(clock.wall_ms(), self.time_ms + int(passed_ms / 2))
+    def _next_deadline_ms(self) -> int | None:
+        return self._sessions.next_deadline_ms() if self.is_leader else None
 
-    def _arm_tick(self) -> None:
-        deadline_ms = self._sessions.next_deadline_ms() if self.is_leader else None
-        if deadline_ms == self._tick_ms:
-            return
-        if self._tick_timer is not None:
-            self._tick_timer.cancel()
-        self._tick_timer, self._tick_ms = None, deadline_ms
-        if deadline_ms is not None:
-            delay_ms = max(0, deadline_ms - self._now_ms())
-            self._tick_timer = self._world.clock.call_later(delay_ms, self._tick)
-
-    def _tick(self) -> None:
-        """A deadline of the state is due: let time pass in the log, too."""
-        self._tick_timer = self._tick_ms = None
-        deadline_ms = self._sessions.next_deadline_ms()
-        if not self.is_leader or deadline_ms is None:
-            return
-        if deadline_ms > self._now_ms():
-            self._arm_tick()
-            return
+    def _tick(self, time_ms: int) -> None:
         if self._tick_index <= self.last_applied:  # or the last one is still on its way
-            data = encode(LogBatch(self._now_ms(), []))
+            data = encode(LogBatch(time_ms, []))
             self._tick_index = self._driver.propose(self.group, [data]) or 0
-        # Until that entry is applied the deadline stands: look again soon, not at once.
-        self._tick_ms = deadline_ms
-        self._tick_timer = self._world.clock.call_later(TICK_RETRY_MS, self._tick)

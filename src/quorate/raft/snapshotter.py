@@ -45,7 +45,7 @@ FETCH_TIMEOUT_MS = 500
 FETCH_BYTES = 128 << 10
 COMPACT_ENTRIES = 4096
 """Cut, and freed, in one turn."""
-MAX_GROWTH = 8
+MAX_GROWTH = 4
 """A large state is written less often: what the log holds in memory may grow to this many times its
 usual bound."""
 STATE_SHARE = 4

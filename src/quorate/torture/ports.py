@@ -5,6 +5,7 @@ opened, and the receiver *deaf* on those that it opened itself, where only answe
 vanish one by one and the connection stays, as in the simulated network.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -43,6 +44,9 @@ class SlowDisk(RealDisk):
     def __init__(self, disk: RealDisk, told: Told) -> None:
         super().__init__(disk.root)
         self._told = told
+
+    def sync_begun(self, descriptor: int) -> asyncio.Future[int] | None:
+        return None if self._told().sync_ms else super().sync_begun(descriptor)
 
     async def in_thread(self, descriptor: int, work: Callable[[int], None]) -> None:
         sync_ms = self._told().sync_ms

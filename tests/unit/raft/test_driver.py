@@ -45,6 +45,9 @@ class Owner:
     def advanced(self) -> None:
         return
 
+    def propose_gathered(self) -> None:
+        return
+
     def reads_ready(self, reads: list[ReadReady]) -> None:
         self.reads += reads
 

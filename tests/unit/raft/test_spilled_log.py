@@ -33,10 +33,10 @@ def test_a_cluster_whose_logs_are_not_in_memory_replicates_restarts_and_takes_sn
 
 def test_a_log_that_is_not_in_memory_may_grow_with_the_state() -> None:
     usual = 1 << 20
-    for state in (0, usual, 8 * usual, 100 * usual):
+    for state in (0, usual, MAX_GROWTH * usual, 100 * usual):
         bound = max(usual, min(state, MAX_GROWTH * usual))
         assert not is_due(bound - 1, bound - 1, usual, state)
         assert is_due(bound, bound, usual, state)
         assert is_due(bound, 0, usual, state) is (bound >= state // STATE_SHARE)
-    assert not is_due(25 * usual - 1, 8 * usual - 1, usual, 100 * usual)
+    assert not is_due(25 * usual - 1, MAX_GROWTH * usual - 1, usual, 100 * usual)
     assert is_due(25 * usual, 0, usual, 100 * usual)

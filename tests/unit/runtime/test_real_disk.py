@@ -58,15 +58,22 @@ def test_a_full_disk_is_met_in_the_sync_thread_too(small_disk: RealDisk) -> None
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("by_kernel", [True, False])
 def test_a_failing_sync_is_a_failed_disk_whatever_the_reason(
-    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, by_kernel: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
+    def begun(disk: RealDisk, descriptor: int) -> asyncio.Future[int] | None:
+        failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        failed.set_result(number)
+        return failed if by_kernel else None
+
     async def main() -> None:
         disk = RealDisk(tmp_path)
         file = disk.open("log", create=True)
+        monkeypatch.setattr(RealDisk, "sync_begun", begun)
         monkeypatch.setattr(os, "fdatasync", fail)
         monkeypatch.setattr(os, "fsync", fail)
         for work in (file.sync(), file.write_and_sync(0, b"x"), disk.sync_directory("")):
@@ -109,15 +116,86 @@ def test_where_no_space_can_be_reserved_the_length_is_right_all_the_same(
     file.close()
 
 
-def test_syncs_leave_no_descriptors_behind(tmp_path: Path) -> None:
-    def open_descriptors() -> int:
-        return len(list(Path("/proc/self/fd").iterdir()))
+def test_the_kernel_syncs_many_files_at_a_time_and_goes_on_though_nobody_waits(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("caio.linux_aio")
 
     async def main() -> None:
         disk = RealDisk(tmp_path)
+        files = [disk.open(str(number), create=True) for number in range(20)]
+        for file in files:
+            file.write(0, b"x")
+        begun = [disk.sync_begun(os.open(tmp_path / str(n), os.O_RDONLY)) for n in range(20)]
+        assert None not in begun
+        waited = [asyncio.ensure_future(file.sync()) for file in files]
+        begun[0].cancel()  # type: ignore[union-attr]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*waited)
+            assert [await it for it in begun[1:] if it is not None] == [0] * 19
+        for file in files:
+            file.close()
+        disk.close()
+
+    asyncio.run(main())
+
+
+def test_what_the_kernel_does_not_take_a_thread_syncs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linux_aio = pytest.importorskip("caio.linux_aio")
+    synced: list[int] = []
+    fdatasync = os.fdatasync
+
+    def counted(descriptor: int) -> None:
+        synced.append(descriptor)
+        fdatasync(descriptor)
+
+    class Full:
+        """A context that takes nothing."""
+
+        def __init__(self, max_requests: int) -> None:
+            self.fileno = os.eventfd(0)
+
+        def submit(self, operation: object) -> int:
+            raise OverflowError("no room")
+
+    class Missing:
+        """A kernel that has none."""
+
+        def __init__(self, max_requests: int) -> None:
+            raise SystemError("not implemented")
+
+    async def main(context: type) -> None:
+        monkeypatch.setattr(linux_aio, "Context", context)
+        monkeypatch.setattr(os, "fdatasync", counted)
+        disk = RealDisk(tmp_path)
         file = disk.open("file", create=True)
+        before = len(synced)
+        await file.write_and_sync(0, b"x")
         await file.sync()
-        before = open_descriptors()
+        assert len(synced) == before + 2
+        file.close()
+        disk.close()
+
+    asyncio.run(main(Full))
+    asyncio.run(main(Missing))
+
+
+@pytest.mark.parametrize("by_kernel", [True, False])
+def test_syncs_leave_no_descriptors_behind(
+    by_kernel: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_descriptors() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    if not by_kernel:
+        monkeypatch.setattr(RealDisk, "sync_begun", lambda disk, descriptor: None)
+
+    async def main() -> None:
+        before = open_descriptors() + 1
+        disk = RealDisk(tmp_path)
+        file = disk.open("file", create=True)
         for number in range(20):
             task = asyncio.ensure_future(file.write_and_sync(number, b"x"))
             await asyncio.sleep(0)

@@ -1,12 +1,13 @@
 """The state as a stream of bytes, and back.
 
-The first record says how much follows: keys with their items in order, a page of them in a record;
-the history's events, cursors, uploads (each followed by its pieces).
+The first record says how much follows: keys with their items in order, and the history's events, a
+page of them in a record; cursors, uploads (each followed by its pieces).
 The digest in it must be that of what was read, so that a damaged stream never becomes a state.
 """
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import TypeVar
 
 import msgspec
 
@@ -18,11 +19,14 @@ from quorate.kv.core.commands import Entry, Event
 from quorate.kv.core.state import State
 from quorate.kv.core.uploads import Upload
 
-VERSION = 2
+VERSION = 3
 BYTES_PER_PAUSE = 1 << 20
 """Of values that are read back in between two pauses."""
 PAGE_ENTRIES, PAGE_BYTES = 100, 64 << 10
 """A page is full with so many entries, or with keys and values of so many bytes."""
+
+
+T = TypeVar("T", Entry, Event)
 
 
 class _Header(msgspec.Struct, array_like=True):
@@ -70,9 +74,9 @@ def write(state: State) -> Iterator[bytes]:
 
     def records() -> Iterator[bytes]:
         yield encode(header)
-        yield from map(encode, _pages(entries))
+        yield from map(encode, _pages(entry for _, entry in entries))
         for events in chunks:
-            yield from map(encode, events)
+            yield from map(encode, _pages(events))
         yield from map(encode, cursors)
         for it in uploads:
             yield encode(_Upload(it.number, it.until_ms, len(it.pieces)))
@@ -91,7 +95,7 @@ def read(stream: Iterable[bytes], state: State) -> Iterator[None]:
     state.last_cursor = header.last_cursor
     work = 0
     while len(state.items) < header.keys:
-        for entry in _page(records):
+        for entry in _page(records, Entry):
             state.items.put(entry)
             work += BYTES_PER_PAUSE // RECORDS_PER_PAUSE + len(entry.value)
             if work > BYTES_PER_PAUSE:
@@ -100,10 +104,9 @@ def read(stream: Iterable[bytes], state: State) -> Iterator[None]:
     chunks: list[list[Event]] = []
     for count in header.chunks:
         chunks.append([])
-        for number in range(count):
-            chunks[-1].append(next_record(records, Event))
-            if number % RECORDS_PER_PAUSE == 0:
-                yield
+        while len(chunks[-1]) < count:
+            chunks[-1] += _page(records, Event)
+            yield
     state.history.restore(chunks, header.forgotten)
     for _ in range(header.cursors):
         cursor, key = next_record(records, tuple[int, bytes])
@@ -115,12 +118,12 @@ def read(stream: Iterable[bytes], state: State) -> Iterator[None]:
         raise CorruptData("a snapshot does not add up to its digest; fetch it again")
 
 
-def _pages(entries: Iterable[tuple[bytes, Entry]]) -> Iterator[list[Entry]]:
-    page: list[Entry] = []
+def _pages(items: Iterable[T]) -> Iterator[list[T]]:
+    page: list[T] = []
     size = 0
-    for _, entry in entries:
-        page.append(entry)
-        size += len(entry.key) + len(entry.value)
+    for item in items:
+        page.append(item)
+        size += len(item.key) + len(item.value)
         if len(page) == PAGE_ENTRIES or size >= PAGE_BYTES:
             yield page
             page, size = [], 0
@@ -128,10 +131,10 @@ def _pages(entries: Iterable[tuple[bytes, Entry]]) -> Iterator[list[Entry]]:
         yield page
 
 
-def _page(records: Iterator[bytes]) -> list[Entry]:
-    page: list[Entry] = next_record(records, list[Entry])
+def _page(records: Iterator[bytes], kind: type[T]) -> list[T]:
+    page: list[T] = next_record(records, list[kind])  # type: ignore[valid-type]
     if not page:
-        raise CorruptData("a snapshot has a page without entries; fetch it again")
+        raise CorruptData("a snapshot has an empty page; fetch it again")
     return page
 
 

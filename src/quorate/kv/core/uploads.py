@@ -96,7 +96,9 @@ class Uploads:
 
     def next_end_ms(self) -> int | None:
         """When there is something to drop."""
-        return next((upload.until_ms for upload in self._uploads.values()), None)
+        for upload in self._uploads.values():
+            return upload.until_ms
+        return None
 
     def records(self) -> list[Upload]:
         """As they are now, whatever is added to them later."""

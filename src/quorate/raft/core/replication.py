@@ -124,7 +124,7 @@ def append_reply(
         return  # no longer the leader it answers
     _answered(progress, reply, now_ms)
     if reply.success:
-        if progress.accepted(reply.match_index):
+        if progress.accepted(reply.match_index) and reply.match_index > replica.commit_index:
             advance_commit(replica)
     elif not _back_up(replica, progress, reply):
         return

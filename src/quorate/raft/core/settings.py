@@ -38,8 +38,8 @@ class Limits(msgspec.Struct, frozen=True):
     wait, or entries would crowd out the heartbeats of all groups behind them."""
     inflight_reads: int = 1024
     """Reads that wait for a round; a follower's that come beyond are not answered."""
-    snapshot_log_bytes: int = 32 << 20
+    snapshot_log_bytes: int = 64 << 20
     """A replica takes a snapshot when it has applied so many bytes of entries since the last one
-    (or as many as that one is long, up to eight times this bound)."""
+    (or as many as that one is long, up to four times this bound)."""
     retained_log_bytes: int = 8 << 20
     """Of the log behind a snapshot this much stays, for followers that are a little slow."""

@@ -210,8 +210,7 @@ class Wal:
         records, self._records = self._records, []
         touched, self._touched = self._touched, {}
         buffered = [(log, log.buffered_bytes()) for log in touched.values()]
-        budget = RELOCATION_BYTES + sum(size for _, size in buffered)
-        moves = self._relocate(records, buffered, budget) if self._is_mostly_garbage() else []
+        moves = self._relocate(records, buffered) if self._is_mostly_garbage() else []
         payload = encode(records)
 
         sequence = self._sequence + 1
@@ -274,14 +273,16 @@ class Wal:
         return written > 2 * live + self._segment_bytes
 
     def _relocate(
-        self, records: list[Record], buffered: list[tuple[LiveGroup, int]], budget: int
+        self, records: list[Record], buffered: list[tuple[LiveGroup, int]]
     ) -> list[tuple[LiveGroup, list[Entry]]]:
-        """Add live records of the oldest segment to ``records``: about ``budget`` bytes of them.
+        """Add live records of the oldest segment to ``records``: about as many bytes as there are,
+        and ``RELOCATION_BYTES`` more.
 
         Returns the entries among them, which are to be placed with the batch.  They go behind the
         buffered records and are what is current after those.
         """
         oldest = self._segments[0]
+        budget = RELOCATION_BYTES + sum(size for _, size in buffered)
         moves = []
         for log in self._groups.values():
             if log.state is not None and log.state_is_in(oldest):

@@ -1,8 +1,8 @@
 """A directory of the real disk as the disk port.
 
-Reads and writes go to the page cache, in the loop's thread; syncs run on a few threads, since they
-wait for the device.  Once a write or sync has failed the error goes to the caller and nothing is
-tried again (ports.py).
+Reads and writes go to the page cache, in the loop's thread; syncs are the kernel's, or run on a few
+threads, since they wait for the device.  Once a write or sync has failed the error goes to the
+caller and nothing is tried again (ports.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from quorate.base.check import check
 from quorate.base.errors import DiskFailed, DiskFull, NotFound, QuorateError
 from quorate.runtime.paths import path_parts
 from quorate.runtime.ports import Buffer, File
+from quorate.runtime.real.kernel_syncs import KernelSyncs
 from quorate.runtime.real.threads import Threads
 
 _SYNC_THREADS = 4
@@ -28,6 +29,8 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """EFBIG is a limit on file sizes: to the writer, the same as no space."""
 _LARGE_BYTES = 4 << 20
 """From here on the space of a removed file comes back in a thread."""
+_SMALL_BYTES = 256 << 10
+"""Up to here a copy into the page cache is cheaper than to have a thread make it."""
 
 
 class RealFile:
@@ -67,6 +70,9 @@ class RealFile:
 
     async def write_and_sync(self, offset: int, data: Buffer) -> None:
         view = memoryview(data).cast("B")
+        if len(view) <= _SMALL_BYTES:
+            self._write(self._descriptor, offset, view)
+            return await self.sync()
 
         def work(descriptor: int) -> None:
             self._write(descriptor, offset, view)
@@ -75,7 +81,12 @@ class RealFile:
         await self._disk.in_thread(self._descriptor, work)
 
     async def sync(self) -> None:
-        await self._disk.in_thread(self._descriptor, self._sync)
+        done = self._disk.sync_begun(self._descriptor)
+        if done is None:
+            await self._disk.in_thread(self._descriptor, self._sync)
+        elif number := await done:
+            error = OSError(number, os.strerror(number))
+            raise self._disk.failure(error, "sync", self._path) from error
 
     def _sync(self, descriptor: int) -> None:
         try:
@@ -106,6 +117,7 @@ class RealDisk:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._threads = Threads(_SYNC_THREADS)
+        self._syncs = KernelSyncs()
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -191,6 +203,13 @@ class RealDisk:
             return 0
         return status.f_bavail * status.f_frsize
 
+    def sync_begun(self, descriptor: int) -> asyncio.Future[int] | None:
+        """The number of the error that a sync ends with, or 0; ``None`` if a thread has to do it.
+
+        A caller that is cancelled does not take it back.
+        """
+        return self._syncs.start(descriptor)
+
     async def in_thread(self, descriptor: int, work: Callable[[int], None]) -> None:
         """Run ``work`` with a duplicate of ``descriptor`` on a sync thread.
 
@@ -231,6 +250,7 @@ class RealDisk:
 
     def close(self) -> None:
         """Wait for running syncs and end the threads."""
+        self._syncs.close()
         self._threads.close()
 
     def _path(self, path: str) -> Path:
