@@ -10,13 +10,13 @@ bytes counts as an error.
 """
 
 import asyncio
-import json
 import random
 import sys
 import time
 from typing import cast
 
 from append_node import CLUSTER, GROUP, Put
+from loads import measured
 
 from quorate.base.codec import decode, encode, outcome_of, result_of
 from quorate.base.ids import Address, NodeId
@@ -146,20 +146,13 @@ async def load(address: Address, connections: int, pipeline: int, commands: int)
     for number, client in enumerate(clients):
         own = commands // connections + (number < commands % connections)
         client.prepare(await client.opened, own, pipeline)
-    print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
-    began_s, cpu_s = time.perf_counter(), time.process_time()
-    for client in clients:
-        client.begin()
-    await asyncio.gather(*(client.done for client in clients))
-    result = {"seconds": time.perf_counter() - began_s, "cpu_s": time.process_time() - cpu_s}
-    latencies_s = sorted(latency for client in clients for latency in client.latencies_s)
-    for percent in (50, 99):
-        result[f"p{percent}_ms"] = latencies_s[len(latencies_s) * percent // 100] * 1000
-    result["errors"] = sum(client.errors for client in clients)
-    print(json.dumps(result), flush=True)
-    for client in clients:
-        client.close()
+
+    async def work() -> None:
+        for client in clients:
+            client.begin()
+        await asyncio.gather(*(client.done for client in clients))
+
+    await measured(clients, work)
 
 
 def main() -> None:

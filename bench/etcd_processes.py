@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from processes import Processes
 
@@ -47,18 +47,13 @@ class EtcdProcesses(Processes):
         self._ports = free_ports(2 * len(self.numbers))
         self._idle: dict[int, list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] = {}
 
-    async def __aenter__(self) -> Self:
-        try:
-            for number in self.numbers:
-                self.start(number)
-            await self.leader()
-        except BaseException:
-            self.stop()
-            raise
-        return self
+    async def begin(self) -> None:
+        for number in self.numbers:
+            self.start(number)
+        await self.leader()
 
     async def __aexit__(self, *error: object) -> None:
-        self.stop()
+        await super().__aexit__(*error)
         for number in self.numbers:
             self._drop(number)
 

@@ -12,13 +12,14 @@ peers in other benches have one key, and so has it here.
 """
 
 import asyncio
-import json
 import random
 import struct
 import sys
 import time
 from collections import deque
 from typing import Protocol, cast
+
+from loads import measured
 
 from quorate.runtime.real.loop import run
 
@@ -228,18 +229,7 @@ async def load(
             await all_of([filler], KEYS, KEYS // 10)
             filler.close()
         clients = [await connected(speaker(operation), port) for _ in range(connections)]
-    print("ready", flush=True)
-    await asyncio.to_thread(sys.stdin.readline)
-    began_s, cpu_s = time.perf_counter(), time.process_time()
-    await all_of(clients, requests, window)
-    result = {"seconds": time.perf_counter() - began_s, "cpu_s": time.process_time() - cpu_s}
-    latencies_s = sorted(latency for client in clients for latency in client.latencies_s)
-    for percent in (50, 99):
-        result[f"p{percent}_ms"] = latencies_s[len(latencies_s) * percent // 100] * 1000
-    result["errors"] = sum(client.errors for client in clients)
-    print(json.dumps(result), flush=True)
-    for client in clients:
-        client.close()
+    await measured(clients, lambda: all_of(clients, requests, window))
 
 
 def main() -> None:

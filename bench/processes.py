@@ -2,16 +2,33 @@
 
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 
-class Processes:
+class Processes(ABC):
     """What process 1 prints goes to ``n1.log`` in ``directory``, and so on."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    @abstractmethod
+    async def begin(self) -> None:
+        """Start all, and wait until one of them leads."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.begin()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.stop()
 
     def launch(self, number: int, command: Sequence[str]) -> None:
         """Start one that does not run."""

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 from key_values import KeyValues
@@ -198,23 +198,18 @@ class RaftProcesses(Processes):
         """What a further client calls with; the caller closes it."""
         return RpcClient(self.world, Identity(CLUSTER, NodeId(0), "client"))
 
-    async def __aenter__(self) -> Self:
+    async def begin(self) -> None:
         for number in self.numbers:
             disk = RealDisk(self._directory / f"n{number}")
             await Wal.create(disk, CLUSTER, NodeId(number))
             disk.close()
-        try:
-            for number in self.numbers:
-                self.start(number)
-            for group in self.groups:
-                await self.leader(group)
-        except BaseException:
-            self.stop()
-            raise
-        return self
+        for number in self.numbers:
+            self.start(number)
+        for group in self.groups:
+            await self.leader(group)
 
     async def __aexit__(self, *error: object) -> None:
-        self.stop()
+        await super().__aexit__(*error)
         await self.rpc.close()
 
     def start(self, number: int) -> None:

@@ -6,7 +6,6 @@ For comparisons: the same writes as our nodes get (``kv_load.py``).
 import asyncio
 import shutil
 from pathlib import Path
-from typing import Self
 
 from processes import Processes
 from raft_processes import free_ports
@@ -34,18 +33,10 @@ class ZooKeeperProcesses(Processes):
         ports = free_ports(3 * len(self.numbers))
         self._ports = {number: ports[3 * number - 3 : 3 * number] for number in self.numbers}
 
-    async def __aenter__(self) -> Self:
-        try:
-            for number in self.numbers:
-                self.start(number)
-            await self.leader()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self.stop()
+    async def begin(self) -> None:
+        for number in self.numbers:
+            self.start(number)
+        await self.leader()
 
     def port(self, number: int) -> int:
         """Where clients of a server go."""
