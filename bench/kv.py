@@ -8,9 +8,10 @@ else happens on the machine meets all alike.  ``kv_systems.py`` says who sends w
 
 CPU is user and system time, threads included, in microseconds an operation; *servers* are all
 processes of all three nodes, *client* is the load's, and *others* what the rest of the machine used
-meanwhile, in cores.  Figures are medians of the rounds; ratios are medians of each round's ratio.
-A ratio with a bar says whether it is met.  Exit status 0 says only that everything was measured:
-on a machine that others use, speed is nobody's fault.
+meanwhile, in cores: also what the kernel's own threads do where they sync our log, 0.1 to 0.2
+(runtime/real/kernel_syncs.py).  Figures are medians of the rounds; ratios are medians of each
+round's ratio.  A ratio with a bar says whether it is met.  Exit status 0 says only that everything
+was measured: on a machine that others use, speed is nobody's fault.
 """
 
 import argparse

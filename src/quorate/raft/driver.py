@@ -342,9 +342,13 @@ class Driver:
         if self._stopped:
             return
         proposers, self._proposers = self._proposers, []
-        for hosted in proposers:
-            hosted.owner.propose_gathered()
-        self._flush_due = False
+        try:
+            for hosted in proposers:
+                hosted.owner.propose_gathered()
+        finally:
+            self._flush_due = False
+            if self._proposers:  # again, in the next turn
+                self._flush_soon()
         self._send_out()
         if self._wal.pending and not self._syncing:
             self._syncing, self._is_begun = True, False
@@ -387,6 +391,7 @@ class Driver:
                     if write > hosted.synced_write:
                         hosted.synced_write = write
                         self._step(hosted, Persisted(write))
+                self._release_waiting()
                 self._send_out()
         except BaseException:
             # Now, not when the process ends: until then, what comes in would find no sync under

@@ -7,7 +7,8 @@ Rules:
   cost an entry a turn.
 * Entries are applied in order, each once, when they are committed; a bounded number of commands a
   turn, so that a long log does not hold up the loop.
-* What little there is to apply waits for a sync under way: a leader waits for that one.
+* A lone small entry waits for the sync under way here, however long that takes, unless somebody
+  asks: a leader waits for that sync.
 * A query waits for the index that ``core/reads.py`` finds for it: when that is applied here,
   everything that was committed before the query came is in the state.
 * An answer is given when the proposal's entry is applied.  A leader that steps down answers *maybe*

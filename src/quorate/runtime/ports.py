@@ -6,7 +6,7 @@ port does not offer (sockets, threads, clocks, entropy) services do not use, and
 world raises where they try.
 
 Ports are made for speed as well: frames pass in whole batches to a receiver object, not one by one
-through a stream reader, and ``File.sync`` hides the thread it runs on.
+through a stream reader, and ``File.sync`` hides who does it.
 """
 
 import asyncio
@@ -136,7 +136,7 @@ class File(Protocol):
         """Into the page cache; a gap before ``offset`` reads as zeros."""
 
     async def write_and_sync(self, offset: int, data: Buffer) -> None:
-        """``write`` and ``sync`` in one hop to the thread that does both."""
+        """``write`` and ``sync``; a large piece is written beside the loop, too."""
 
     async def sync(self) -> None:
         """Wait until all that was written before this call is on the disk."""

@@ -83,7 +83,7 @@ def bad_world(settings: NodeSettings) -> World:
 
     world.clock = WrongClock(told)
     world.network = LossyNetwork(world.network, world.clock, told)
-    world.disk = SlowDisk(RealDisk(root), told)
+    world.disk = SlowDisk(root, told)
     return world
 
 

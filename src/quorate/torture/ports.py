@@ -9,6 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from quorate.base.ids import Address
 from quorate.runtime.ports import (
@@ -22,6 +23,7 @@ from quorate.runtime.ports import (
 )
 from quorate.runtime.real.clock import RealClock
 from quorate.runtime.real.disk import RealDisk
+from quorate.runtime.real.kernel_syncs import KernelSyncs
 from quorate.torture.control import Control
 
 Told = Callable[[], Control]
@@ -41,8 +43,8 @@ class WrongClock(RealClock):
 class SlowDisk(RealDisk):
     """A disk whose syncs take longer."""
 
-    def __init__(self, disk: RealDisk, told: Told) -> None:
-        super().__init__(disk.root)
+    def __init__(self, root: Path, told: Told) -> None:
+        super().__init__(root, KernelSyncs())
         self._told = told
 
     def sync_begun(self, descriptor: int) -> asyncio.Future[int] | None:

@@ -5,7 +5,7 @@ import contextlib
 import errno
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from quorate.base.check import Bug
 from quorate.base.errors import DiskFailed, DiskFull
 from quorate.runtime.real.disk import RealDisk
+from quorate.runtime.real.kernel_syncs import KernelSyncs
 
 
 @pytest.fixture
@@ -122,19 +123,50 @@ def test_the_kernel_syncs_many_files_at_a_time_and_goes_on_though_nobody_waits(
     pytest.importorskip("caio.linux_aio")
 
     async def main() -> None:
-        disk = RealDisk(tmp_path)
-        files = [disk.open(str(number), create=True) for number in range(20)]
-        for file in files:
-            file.write(0, b"x")
-        begun = [disk.sync_begun(os.open(tmp_path / str(n), os.O_RDONLY)) for n in range(20)]
-        assert None not in begun
-        waited = [asyncio.ensure_future(file.sync()) for file in files]
-        begun[0].cancel()  # type: ignore[union-attr]
-        async with asyncio.timeout(20):
+        disk = RealDisk(tmp_path, KernelSyncs())
+        file = disk.open("file", create=True)
+        file.write(0, b"x")
+        with (tmp_path / "file").open() as other:
+            begun = [disk.sync_begun(other.fileno()) for _ in range(3)]
+        waited = [asyncio.ensure_future(file.sync()) for _ in range(200)]
+        assert begun[0] is not None
+        begun[0].cancel()
+        async with asyncio.timeout(60):
             await asyncio.gather(*waited)
-            assert [await it for it in begun[1:] if it is not None] == [0] * 19
-        for file in files:
-            file.close()
+            assert [await it for it in begun[1:] if it is not None] == [0, 0]
+        file.close()
+        disk.close()
+
+    asyncio.run(main())
+
+
+def test_a_sync_that_the_kernel_says_has_failed_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linux_aio = pytest.importorskip("caio.linux_aio")
+    told: list[Callable[[int], None]] = []
+
+    class Operation:
+        fdsync = classmethod(lambda cls, descriptor: cls())
+        set_callback = staticmethod(told.append)
+
+    class Failing:
+        def __init__(self, max_requests: int) -> None:
+            self.fileno = os.eventfd(0)
+
+        def submit(self, operation: object) -> int:
+            result = (1 << 64) - errno.EIO  # as caio gives the kernel's -EIO
+            asyncio.get_running_loop().call_soon(told.pop(), result)
+            return 1
+
+    async def main() -> None:
+        monkeypatch.setattr(linux_aio, "Operation", Operation)
+        monkeypatch.setattr(linux_aio, "Context", Failing)
+        disk = RealDisk(tmp_path, KernelSyncs())
+        file = disk.open("file", create=True)
+        with pytest.raises(DiskFailed, match="the disk failed to sync"):
+            await file.write_and_sync(0, b"x")
+        file.close()
         disk.close()
 
     asyncio.run(main())
@@ -169,7 +201,7 @@ def test_what_the_kernel_does_not_take_a_thread_syncs(
     async def main(context: type) -> None:
         monkeypatch.setattr(linux_aio, "Context", context)
         monkeypatch.setattr(os, "fdatasync", counted)
-        disk = RealDisk(tmp_path)
+        disk = RealDisk(tmp_path, KernelSyncs())
         file = disk.open("file", create=True)
         before = len(synced)
         await file.write_and_sync(0, b"x")
@@ -183,18 +215,13 @@ def test_what_the_kernel_does_not_take_a_thread_syncs(
 
 
 @pytest.mark.parametrize("by_kernel", [True, False])
-def test_syncs_leave_no_descriptors_behind(
-    by_kernel: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_syncs_leave_no_descriptors_behind(by_kernel: bool, tmp_path: Path) -> None:
     def open_descriptors() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    if not by_kernel:
-        monkeypatch.setattr(RealDisk, "sync_begun", lambda disk, descriptor: None)
-
     async def main() -> None:
         before = open_descriptors() + 1
-        disk = RealDisk(tmp_path)
+        disk = RealDisk(tmp_path, KernelSyncs() if by_kernel else None)
         file = disk.open("file", create=True)
         for number in range(20):
             task = asyncio.ensure_future(file.write_and_sync(number, b"x"))

@@ -9,7 +9,6 @@ from typing import Any, cast
 from quorate.base.ids import Address
 from quorate.runtime.ports import Frame, Network
 from quorate.runtime.real.clock import RealClock
-from quorate.runtime.real.disk import RealDisk
 from quorate.torture.control import Control
 from quorate.torture.ports import LossyNetwork, SlowDisk, WrongClock
 
@@ -102,7 +101,7 @@ def test_the_wall_clock_is_wrong_and_the_other_is_not() -> None:
 
 def test_a_sync_takes_longer_and_is_done(tmp_path: Path) -> None:
     async def main() -> None:
-        disk = SlowDisk(RealDisk(tmp_path), lambda: Control(sync_ms=50.0))
+        disk = SlowDisk(tmp_path, lambda: Control(sync_ms=50.0))
         file = disk.open("file", create=True)
         before = time.monotonic()
         await file.write_and_sync(0, b"kept")

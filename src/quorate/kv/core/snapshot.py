@@ -107,6 +107,8 @@ def read(stream: Iterable[bytes], state: State) -> Iterator[None]:
         while len(chunks[-1]) < count:
             chunks[-1] += _page(records, Event)
             yield
+        if len(chunks[-1]) != count:
+            raise CorruptData("a snapshot has more events than it says; fetch it again")
     state.history.restore(chunks, header.forgotten)
     for _ in range(header.cursors):
         cursor, key = next_record(records, tuple[int, bytes])

@@ -124,6 +124,7 @@ def append_reply(
         return  # no longer the leader it answers
     _answered(progress, reply, now_ms)
     if reply.success:
+        # What is committed already moves no majority.
         if progress.accepted(reply.match_index) and reply.match_index > replica.commit_index:
             advance_commit(replica)
     elif not _back_up(replica, progress, reply):

@@ -1,4 +1,4 @@
-"""The real world: sockets, files, threads for fsync, child processes, clocks.
+"""The real world: sockets, files, fsync beside the loop, child processes, clocks.
 
 ``world.real_world`` and ``world.run`` are the way in.
 """

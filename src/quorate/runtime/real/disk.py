@@ -1,8 +1,8 @@
 """A directory of the real disk as the disk port.
 
-Reads and writes go to the page cache, in the loop's thread; syncs are the kernel's, or run on a few
-threads, since they wait for the device.  Once a write or sync has failed the error goes to the
-caller and nothing is tried again (ports.py).
+Reads and writes go to the page cache, in the loop's thread, but for what is large and synced at
+once; syncs are the kernel's, or run on a few threads, since they wait for the device.  Once a write
+or sync has failed the error goes to the caller and nothing is tried again (ports.py).
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """EFBIG is a limit on file sizes: to the writer, the same as no space."""
 _LARGE_BYTES = 4 << 20
 """From here on the space of a removed file comes back in a thread."""
-_SMALL_BYTES = 256 << 10
-"""Up to here a copy into the page cache is cheaper than to have a thread make it."""
+_SMALL_BYTES = 32 << 10
+"""Up to here a copy into the page cache is made at once.  A larger one may have to wait, where much
+of the cache is not on the disk yet, and a thread makes it."""
 
 
 class RealFile:
@@ -114,10 +115,11 @@ class RealFile:
 class RealDisk:
     """The disk port, rooted at a directory, which is made if it is missing."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, syncs: KernelSyncs | None = None) -> None:
+        """``syncs`` are for this disk alone; without, threads do it."""
         self.root = root
         self._threads = Threads(_SYNC_THREADS)
-        self._syncs = KernelSyncs()
+        self._syncs = syncs
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -208,7 +210,7 @@ class RealDisk:
 
         A caller that is cancelled does not take it back.
         """
-        return self._syncs.start(descriptor)
+        return self._syncs.start(descriptor) if self._syncs is not None else None
 
     async def in_thread(self, descriptor: int, work: Callable[[int], None]) -> None:
         """Run ``work`` with a duplicate of ``descriptor`` on a sync thread.
@@ -250,7 +252,8 @@ class RealDisk:
 
     def close(self) -> None:
         """Wait for running syncs and end the threads."""
-        self._syncs.close()
+        if self._syncs is not None:
+            self._syncs.close()
         self._threads.close()
 
     def _path(self, path: str) -> Path:

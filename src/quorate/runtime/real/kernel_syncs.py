@@ -5,6 +5,8 @@ is idle.  So what the loop did meanwhile, applying entries above all, did not ru
 but before it: 160 µs of the 1.5 ms that a client waited who was alone with its write.  Here the
 loop asks (``io_submit`` with ``IOCB_CMD_FDSYNC``, Linux 4.18) and hears of the end through a
 descriptor.  Where there is no such kernel, or no room for more, threads do the same (disk.py).
+
+To end a context holds up the whole process for some 30 ms: this is for disks that stay.
 """
 
 import asyncio
@@ -21,24 +23,27 @@ _REFUSALS = (OverflowError, SystemError, ValueError)
 
 
 class KernelSyncs:
-    """Of one loop: that of the first."""
+    """Of one loop: that of the first sync."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context | None = None
+        self._under_way = 0
 
     def start(self, descriptor: int) -> asyncio.Future[int] | None:
         """Begin ``fdatasync``: the future gives 0, or the number of the error.  ``None`` if it was
         not begun.  The file may be closed meanwhile; nothing takes a sync back."""
+        loop = asyncio.get_running_loop()
         if self._loop is None:
-            self._open(asyncio.get_running_loop())
-        if self._context is None or self._loop is None:
+            self._open(loop)
+        if self._context is None or self._loop is not loop or self._under_way == MOST:
             return None
         from caio.linux_aio import Operation
 
-        done: asyncio.Future[int] = self._loop.create_future()
+        done: asyncio.Future[int] = loop.create_future()
 
         def told(result: int) -> None:
+            self._under_way -= 1
             if not done.done():
                 # The kernel's number below zero comes as one of 64 bits without a sign.
                 done.set_result(0 if result < 1 << 63 else (1 << 64) - result)
@@ -46,27 +51,34 @@ class KernelSyncs:
         operation = Operation.fdsync(descriptor)
         operation.set_callback(told)
         try:
-            return done if self._context.submit(operation) == 1 else None
+            if self._context.submit(operation) != 1:
+                return None
         except _REFUSALS:
             return None
+        self._under_way += 1
+        return done
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         with suppress(ImportError, NotImplementedError, *_REFUSALS):
             from caio.linux_aio import Context
 
-            self._context = Context(max_requests=MOST)
-            loop.add_reader(self._context.fileno, self._take)
+            context = Context(max_requests=MOST)
+            loop.add_reader(context.fileno, self._take)
+            self._context = context
 
     def _take(self) -> None:
-        if self._context is None:
-            return
-        with suppress(BlockingIOError):  # taken with those before
-            self._context.poll()
-        self._context.process_events(MOST)
+        if self._context is not None:
+            with suppress(BlockingIOError):  # taken with those before
+                self._context.poll()
+            self._context.process_events(MOST)
 
     def close(self) -> None:
-        """Nobody is told any more of what is under way; the memory goes when the kernel is done."""
-        if self._context is not None and self._loop is not None and not self._loop.is_closed():
+        """Wait for what is under way, as the threads' end does."""
+        if self._context is None or self._loop is None:
+            return
+        if not self._loop.is_closed():
             self._loop.remove_reader(self._context.fileno)
+        while self._under_way:
+            self._context.process_events(MOST, 1, 1)
         self._context = None

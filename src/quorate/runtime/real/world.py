@@ -24,6 +24,7 @@ from quorate.base.errors import QuorateError
 from quorate.runtime.ports import Trace, World
 from quorate.runtime.real.clock import RealClock
 from quorate.runtime.real.disk import RealDisk
+from quorate.runtime.real.kernel_syncs import KernelSyncs
 from quorate.runtime.real.loop import run, stop_on_failure
 from quorate.runtime.real.network import RealNetwork
 from quorate.runtime.real.processes import RealProcesses
@@ -71,7 +72,7 @@ def real_world(
     return World(
         clock=RealClock(),
         network=RealNetwork(tls_contexts(tls) if tls is not None else None),
-        disk=RealDisk(root),
+        disk=RealDisk(root, KernelSyncs()),
         random=random.SystemRandom(),
         processes=RealProcesses(root),
         trace=trace,

@@ -166,7 +166,7 @@ def _draw_limits(rng: random.Random) -> Limits:
     return Limits(
         inflight_messages=rng.choice((1, 4, 32)),
         message_bytes=rng.choice((200, 256 * 1024)),
-        snapshot_log_bytes=rng.choice((2_000, 2_000, 20_000, 200_000, 32 << 20)),
+        snapshot_log_bytes=rng.choice((2_000, 2_000, 20_000, 200_000, 64 << 20)),
         retained_log_bytes=rng.choice((0, 0, 1_000, 10_000)),
     )
 
