@@ -29,7 +29,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """EFBIG is a limit on file sizes: to the writer, the same as no space."""
 _LARGE_BYTES = 4 << 20
 """From here on the space of a removed file comes back in a thread."""
-_SMALL_BYTES = 32 << 10
+_SMALL_BYTES = 128 << 10
 """Up to here a copy into the page cache is made at once.  A larger one may have to wait, where much
 of the cache is not on the disk yet, and a thread makes it."""
 
