@@ -145,6 +145,8 @@ def test_a_sync_that_the_kernel_says_has_failed_has_failed(
 ) -> None:
     linux_aio = pytest.importorskip("caio.linux_aio")
     told: list[Callable[[int], None]] = []
+    woken: list[int] = []
+    problems: list[object] = []
 
     class Operation:
         fdsync = classmethod(lambda cls, descriptor: cls())
@@ -152,7 +154,13 @@ def test_a_sync_that_the_kernel_says_has_failed_has_failed(
 
     class Failing:
         def __init__(self, max_requests: int) -> None:
-            self.fileno = os.eventfd(0)
+            self.fileno = os.eventfd(1)  # it seems to have something, and a signal comes
+            self.poll = int
+
+        def process_events(self, most: int, least: int, timeout: int) -> int:
+            os.eventfd_read(self.fileno)
+            woken.append(most)
+            raise SystemError(errno.EINTR, "Interrupted system call")
 
         def submit(self, operation: object) -> int:
             result = (1 << 64) - errno.EIO  # as caio gives the kernel's -EIO
@@ -160,16 +168,20 @@ def test_a_sync_that_the_kernel_says_has_failed_has_failed(
             return 1
 
     async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, it: problems.append(it))
         monkeypatch.setattr(linux_aio, "Operation", Operation)
         monkeypatch.setattr(linux_aio, "Context", Failing)
         disk = RealDisk(tmp_path, KernelSyncs())
         file = disk.open("file", create=True)
         with pytest.raises(DiskFailed, match="the disk failed to sync"):
             await file.write_and_sync(0, b"x")
+        while not woken:
+            await asyncio.sleep(0)
         file.close()
         disk.close()
 
     asyncio.run(main())
+    assert not problems
 
 
 def test_what_the_kernel_does_not_take_a_thread_syncs(

@@ -10,6 +10,7 @@ To end a context holds up the whole process for some 30 ms: this is for disks th
 """
 
 import asyncio
+import errno
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -71,7 +72,7 @@ class KernelSyncs:
         if self._context is not None:
             with suppress(BlockingIOError):  # taken with those before
                 self._context.poll()
-            self._context.process_events(MOST)
+            _take_from(self._context, 0)
 
     def close(self) -> None:
         """Wait for what is under way, as the threads' end does."""
@@ -80,5 +81,14 @@ class KernelSyncs:
         if not self._loop.is_closed():
             self._loop.remove_reader(self._context.fileno)
         while self._under_way:
-            self._context.process_events(MOST, 1, 1)
+            _take_from(self._context, 1)
         self._context = None
+
+
+def _take_from(context: "Context", wait_s: int) -> None:
+    """Have those told whose syncs are done; with ``wait_s``, wait so long for the first."""
+    try:
+        context.process_events(MOST, 1 if wait_s else 0, wait_s)
+    except SystemError as error:
+        if error.args[:1] != (errno.EINTR,):  # a signal came, and there was nothing to take
+            raise
