@@ -145,7 +145,7 @@ def test_a_sync_that_the_kernel_says_has_failed_has_failed(
 ) -> None:
     linux_aio = pytest.importorskip("caio.linux_aio")
     told: list[Callable[[int], None]] = []
-    woken: list[int] = []
+    woken = asyncio.Event()
     problems: list[object] = []
 
     class Operation:
@@ -159,7 +159,7 @@ def test_a_sync_that_the_kernel_says_has_failed_has_failed(
 
         def process_events(self, most: int, least: int, timeout: int) -> int:
             os.eventfd_read(self.fileno)
-            woken.append(most)
+            woken.set()
             raise SystemError(errno.EINTR, "Interrupted system call")
 
         def submit(self, operation: object) -> int:
@@ -175,8 +175,8 @@ def test_a_sync_that_the_kernel_says_has_failed_has_failed(
         file = disk.open("file", create=True)
         with pytest.raises(DiskFailed, match="the disk failed to sync"):
             await file.write_and_sync(0, b"x")
-        while not woken:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await woken.wait()
         file.close()
         disk.close()
 
