@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 
 from processes import Processes
-from raft_processes import free_ports
+
+from quorate.torture.hosts import free_ports
 
 JAR = Path("/usr/share/java/zookeeper.jar")
 MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"

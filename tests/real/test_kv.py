@@ -174,6 +174,7 @@ def test_a_client_of_redis_goes_on_while_the_leader_is_killed(q: BlockingLocalQu
                 try:
                     client.incr("counted")
                     done += 1
+                    ends = False
                 except redis.ConnectionError:
                     # Behind a MAYBE: the next command came before the connection's end did.
                     assert ends, _said(q)

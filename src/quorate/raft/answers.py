@@ -6,8 +6,7 @@ Rules:
   theirs.  The leader keeps it and says so (``AnswerHeld``); who asked fetches it over the bulk
   connection.
 * What is kept is bounded, in bytes and in time without a piece that is asked for, and goes with its
-  last piece.  An answer that is
-  not kept is a *maybe*, as any that is lost.
+  last piece.  An answer that is not kept is a *maybe*, as any that is lost.
 """
 
 from typing import Any

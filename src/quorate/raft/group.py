@@ -201,8 +201,6 @@ class Group:
     @property
     def committed_configuration(self) -> Configuration:
         """In force at what was applied last: nothing can take it back."""
-        if len(self._replica.configurations) == 1:  # the first is always that of what is applied
-            return self._replica.configurations[0][1]
         return self._replica.configuration_at(self._surely_committed)
 
     @property

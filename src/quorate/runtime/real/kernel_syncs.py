@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from caio.linux_aio import Context
+    from caio.linux_aio import Context, Operation
 
 MOST = 64
 """Syncs under way."""
@@ -29,6 +29,7 @@ class KernelSyncs:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context: Context | None = None
+        self._operation: type[Operation]
         self._under_way = 0
 
     def start(self, descriptor: int) -> asyncio.Future[int] | None:
@@ -39,8 +40,6 @@ class KernelSyncs:
             self._open(loop)
         if self._context is None or self._loop is not loop or self._under_way == MOST:
             return None
-        from caio.linux_aio import Operation
-
         done: asyncio.Future[int] = loop.create_future()
 
         def told(result: int) -> None:
@@ -49,7 +48,7 @@ class KernelSyncs:
                 # The kernel's number below zero comes as one of 64 bits without a sign.
                 done.set_result(0 if result < 1 << 63 else (1 << 64) - result)
 
-        operation = Operation.fdsync(descriptor)
+        operation = self._operation.fdsync(descriptor)
         operation.set_callback(told)
         try:
             if self._context.submit(operation) != 1:
@@ -61,18 +60,12 @@ class KernelSyncs:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        with suppress(ImportError, NotImplementedError, *_REFUSALS):
-            from caio.linux_aio import Context
+        with suppress(ImportError, *_REFUSALS):
+            from caio.linux_aio import Context, Operation
 
-            context = Context(max_requests=MOST)
-            loop.add_reader(context.fileno, self._take)
+            context, self._operation = Context(max_requests=MOST), Operation
+            loop.add_reader(context.fileno, _woken, context)
             self._context = context
-
-    def _take(self) -> None:
-        if self._context is not None:
-            with suppress(BlockingIOError):  # taken with those before
-                self._context.poll()
-            _take_from(self._context, 0)
 
     def close(self) -> None:
         """Wait for what is under way, as the threads' end does."""
@@ -83,6 +76,12 @@ class KernelSyncs:
         while self._under_way:
             _take_from(self._context, 1)
         self._context = None
+
+
+def _woken(context: "Context") -> None:
+    with suppress(BlockingIOError):  # taken with those before
+        context.poll()
+    _take_from(context, 0)
 
 
 def _take_from(context: "Context", wait_s: int) -> None:
